@@ -1,0 +1,149 @@
+"""The thin command line: a table from command name to the room that does it; imports lie inside commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.errors import ProjectError
+
+app = typer.Typer(
+    name="gmai", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Medical datasets to image-text pairs to a three-stage vision-language model to a promoted version.",
+)  # fmt: skip
+
+STAGES = {
+    "ingest": ("components.data.ingest", "run_ingest", "Read the sources' native files into records."),
+    "pair": ("components.pairs.make", "run_pair", "Write image-text pairs from the records' annotations."),
+    "curate": ("components.pairs.curate", "run_curate", "Filter, deduplicate, and hold the splits apart."),
+    "check": ("components.quality.check", "run_check", "Stop here unless every blocking expectation holds."),
+    "pack": ("components.training.pack", "run_pack", "Turn pairs into token packs and an image store."),
+    "evaluate": ("components.evaluation.run", "run_evaluate", "Score the model and its baselines."),
+    "register": ("components.registry.promotion", "run_register", "Register the model and ask the gate."),
+}
+
+
+def _stage_command(module: str, function: str) -> Callable[[], None]:
+    def command() -> None:
+        import importlib
+
+        from components.settings import load_settings
+
+        getattr(importlib.import_module(module), function)(load_settings())
+
+    return command
+
+
+for _name, (_module, _function, _help) in STAGES.items():
+    app.command(_name, help=_help, rich_help_panel="Stages")(_stage_command(_module, _function))
+
+
+@app.command(rich_help_panel="Stages")
+def train(stage: Annotated[str, typer.Argument(help="a row of the recipe")]) -> None:
+    """Train one stage of the recipe."""
+    from components.settings import load_settings
+    from components.training.launch import run_train
+
+    run_train(load_settings(), stage)
+
+
+@app.command("sample-data", rich_help_panel="Data")
+def sample_data() -> None:
+    """Build data/ from the real medical images inside the data packages."""
+    from components.data.sample import build_sample_data
+    from components.settings import load_settings
+
+    build_sample_data(load_settings())
+
+
+@app.command(rich_help_panel="Data")
+def sources() -> None:
+    """List the dataset cards: present or missing, how to obtain them, their terms."""
+    from components.data.catalog import print_sources
+    from components.settings import load_settings
+
+    print_sources(load_settings())
+
+
+@app.command(rich_help_panel="Configuration")
+def configure(
+    overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides, such as preset=tiny")] = None,
+) -> None:
+    """Compose conf/ into params.yaml, which every stage reads."""
+    import yaml
+
+    from components.settings import PARAMS, compose, settings_from
+    from components.tracking.commit import write_bytes
+
+    composed = compose(overrides or [])
+    settings_from(composed, where="conf/")
+    write_bytes(PARAMS, yaml.safe_dump(composed, sort_keys=True, allow_unicode=True).encode())
+    typer.echo(f"params.yaml: preset {composed['preset']}")
+
+
+@app.command(rich_help_panel="Registry")
+def promote(version: Annotated[str, typer.Argument(help="model version")]) -> None:
+    """Ask the gate about a registered version and, if it agrees, move `champion` to it."""
+    from components.registry.promotion import promote_version
+    from components.settings import load_settings
+
+    promote_version(load_settings(), version)
+
+
+@app.command(rich_help_panel="Registry")
+def rollback() -> None:
+    """Move `champion` back to the version it pointed at before."""
+    from components.registry.promotion import rollback_champion
+    from components.settings import load_settings
+
+    rollback_champion(load_settings())
+
+
+@app.command(rich_help_panel="Registry")
+def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> None:
+    """Follow a record from its source file through pair, pack and training run to the model versions."""
+    from components.registry.trace import print_trace
+    from components.settings import load_settings
+
+    print_trace(load_settings(), record_id)
+
+
+@app.command(rich_help_panel="Registry")
+def predict(
+    image: Annotated[Path, typer.Option(help="PNG, JPEG or DICOM file")],
+    question: Annotated[str, typer.Option(help="what to ask")],
+    model: Annotated[str, typer.Option(help="registry address")] = "champion",
+) -> None:
+    """Answer a question about an image with the champion."""
+    from components.serving.predict import answer_question
+    from components.settings import load_settings
+
+    typer.echo(answer_question(load_settings(), image=image, question=question, alias=model))
+
+
+@app.command(rich_help_panel="Operation")
+def deploy(cron: Annotated[str, typer.Option(help="when to retrain")] = "0 3 * * 0") -> None:
+    """Serve the retraining flow on a schedule, until stopped."""
+    raise SystemExit(subprocess.call([sys.executable, "-m", "flows.deploy", "--cron", cron], env=dict(os.environ)))
+
+
+def main() -> None:
+    """Run the command line; a ProjectError ends it with its message and exit code 1."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    try:
+        app()
+    except ProjectError as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Native files to records: cards, catalogue, readers, ingest."""

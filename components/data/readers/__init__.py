@@ -1,0 +1,1 @@
+"""One published file format a module; readers do not know each other."""

@@ -1,0 +1,1 @@
+"""One benchmark a module; benchmarks do not know each other."""

@@ -1,0 +1,1 @@
+"""Annotation to text: templates, parse-back, curation, splits."""

@@ -1,0 +1,1 @@
+"""The gate between stages: the only room with Great Expectations."""

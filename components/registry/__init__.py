@@ -1,0 +1,1 @@
+"""The gate (a pure decision), promotion (the act), trace."""

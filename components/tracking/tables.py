@@ -1,0 +1,108 @@
+"""Parquet shards: the one way rows are written to and read from disk between stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP_ROWS = 100
+SHARD_PATTERN = "part-{index:05d}.parquet"
+
+
+class ShardWriter:
+    """Write rows to numbered Parquet shards of at most `shard_bytes`, one row group at a time.
+
+    Memory holds one row group. Use as a context manager; `num_rows` tells how many went in.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, *, shard_bytes: int = 256 << 20) -> None:
+        self.folder, self.schema, self.shard_bytes = folder, schema, shard_bytes
+        self.num_rows, self._index = 0, 0
+        self._rows: list[dict[str, Any]] = []
+        self._writer: Any = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+            if self._index == 0 and self._writer is None:
+                self._open()
+        self._close()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add one row."""
+        self._rows.append(row)
+        self.num_rows += 1
+        if len(self._rows) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._rows:
+            return
+        if self._writer is None:
+            self._open()
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self.schema))
+        self._rows = []
+        if self._path.stat().st_size >= self.shard_bytes:
+            self._close()
+
+    def _open(self) -> None:
+        import pyarrow.parquet as pq
+
+        self._path = self.folder / SHARD_PATTERN.format(index=self._index)
+        self._writer = pq.ParquetWriter(self._path, self.schema, compression="zstd")
+        self._index += 1
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def write_table(
+    folder: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, shard_bytes: int = 256 << 20
+) -> int:
+    """Write all rows to shards in `folder`; return how many."""
+    with ShardWriter(folder, schema, shard_bytes=shard_bytes) as writer:
+        for row in rows:
+            writer.write(row)
+    return writer.num_rows
+
+
+def shards_below(folder: Path) -> list[Path]:
+    """List a folder's shards in order; raise DataError when there are none."""
+    shards = sorted(folder.rglob("part-*.parquet"))
+    if not shards:
+        raise DataError("no Parquet shard here", where=str(folder), fix="dvc repro")
+    return shards
+
+
+def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read all shards below a folder as one Arrow table; project `columns` where bytes are not needed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    chosen = list(columns) if columns is not None else None
+    return pa.concat_tables([pq.read_table(path, columns=chosen) for path in shards_below(folder)])
+
+
+def iterate_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield rows as dicts, one row group in memory at a time."""
+    import pyarrow.parquet as pq
+
+    chosen = list(columns) if columns is not None else None
+    for path in shards_below(folder):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=chosen):
+                yield from batch.to_pylist()
