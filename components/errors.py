@@ -14,6 +14,7 @@ ProjectError
 ├── TrainingError        a stage broke its contract (frozen weight moved, loss not finite)
 ├── BenchmarkError       a benchmark cannot be scored as asked
 ├── TrackingError        the tracking store cannot answer
+├── PipelineError        a stage of the graph failed, or the pipeline could not be started
 └── PromotionRefused     the gate said no
 
 A message says what is wrong, where (source, file, row) and the command that helps.
@@ -88,6 +89,10 @@ class BenchmarkError(ProjectError):
 
 class TrackingError(ProjectError):
     """The tracking store cannot answer."""
+
+
+class PipelineError(ProjectError):
+    """A stage of the graph failed, or the pipeline could not be started."""
 
 
 class PromotionRefused(ProjectError):
