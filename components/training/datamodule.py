@@ -1,0 +1,130 @@
+"""Packs and images as training reads them: memory-mapped, in an order that (seed, epoch, index) alone decide.
+
+B packs in a micro-batch, L tokens of its longest pack, N its images, S image side.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
+
+from components.errors import DataError
+from components.model.packing import Pack, targets, visible
+from components.model.vision import normalised
+from components.tracking.tables import read_table
+
+IGNORE = -100
+
+
+class Batch(NamedTuple):
+    """One micro-batch: ids, positions, labels (B, L); visible (B, 1, L, L) bool; pixels (N, 3, S, S)."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    labels: torch.Tensor
+    visible: torch.Tensor
+    pixels: torch.Tensor | None
+    images: torch.Tensor
+    pack_ids: tuple[str, ...]
+
+
+class PackDataset(Dataset[Pack]):
+    """Packs of one mixture and split, held as Arrow (zero-copy) and handed out as numpy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.table = read_table(folder).combine_chunks()
+        self.pack_ids: list[str] = self.table.column("pack_id").to_pylist()
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, index: int) -> tuple[str, Pack]:
+        def column(name: str) -> np.ndarray:
+            return self.table.column(name)[index].values.to_numpy(zero_copy_only=False)
+
+        pack = Pack(
+            pair_ids=tuple(self.table.column("pair_ids")[index].as_py()),
+            images=tuple(int(image) for image in column("images")),
+            ids=column("ids"),
+            positions=column("positions"),
+            branches=column("branches"),
+            supervised=column("supervised"),
+            segments=column("segments"),
+        )
+        return self.pack_ids[index], pack
+
+
+class Collator:
+    """Pad packs to the longest, build the visibility mask, and look the images up."""
+
+    def __init__(self, pixels: np.ndarray, image_processor: Any, *, pad_id: int) -> None:
+        self.pixels, self.image_processor, self.pad_id = pixels, image_processor, pad_id
+
+    def __call__(self, items: list[tuple[str, Pack]]) -> Batch:
+        packs = [pack for _, pack in items]
+        length = max(len(pack) for pack in packs)
+        shape = (len(packs), length)
+        ids = np.full(shape, self.pad_id, np.int64)
+        positions = np.zeros(shape, np.int64)
+        labels = np.full(shape, IGNORE, np.int64)
+        # A padded token sees itself alone, so that no row of the mask is empty (softmax of nothing is NaN).
+        mask = np.broadcast_to(np.eye(length, dtype=bool), (len(packs), length, length)).copy()
+        for row, pack in enumerate(packs):
+            size = len(pack)
+            ids[row, :size], positions[row, :size] = pack.ids, pack.positions
+            labels[row, :size] = targets(pack, ignore=IGNORE)
+            mask[row, :size, :size] = visible(pack.segments, pack.branches)
+        images = np.asarray([image for pack in packs for image in pack.images], np.int64)
+        return Batch(
+            ids=torch.from_numpy(ids),
+            positions=torch.from_numpy(positions),
+            labels=torch.from_numpy(labels),
+            visible=torch.from_numpy(mask).unsqueeze(1),
+            pixels=normalised(self.image_processor, self.pixels[images]) if len(images) else None,
+            images=torch.from_numpy(images),
+            pack_ids=tuple(pack_id for pack_id, _ in items),
+        )
+
+
+class PackDataModule(lightning.LightningDataModule):
+    """Loaders over one mixture's packs; ranks read disjoint packs, and a loader's place can be saved."""
+
+    def __init__(
+        self, packs: Path, *, mixture: str, image_processor: Any, pad_id: int, micro_batch: int, workers: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.train_packs = PackDataset(packs / mixture / "train")
+        self.validation_folder = packs / mixture / "validation"
+        if len(self.train_packs) == 0:
+            raise DataError("no training pack in this mixture", where=str(packs / mixture), fix="dvc repro pack")
+        pixels = np.load(packs / "images" / "pixels.npy", mmap_mode="r")
+        self.collator = Collator(pixels, image_processor, pad_id=pad_id)
+        self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Return the shuffled training loader of this rank."""
+        return self._loader(self.train_packs, shuffle=True)
+
+    def val_dataloader(self) -> StatefulDataLoader:
+        """Return the validation loader of this rank, in stored order."""
+        return self._loader(PackDataset(self.validation_folder), shuffle=False)
+
+    def _loader(self, packs: PackDataset, *, shuffle: bool) -> StatefulDataLoader:
+        trainer = self.trainer
+        sampler = StatefulDistributedSampler(
+            packs,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            shuffle=shuffle,
+            seed=self.seed,
+        )
+        return StatefulDataLoader(
+            packs, batch_size=self.micro_batch, sampler=sampler, num_workers=self.workers, collate_fn=self.collator
+        )

@@ -1,0 +1,124 @@
+"""One Lightning module for every stage of every recipe: what differs is the row it is handed.
+
+Vocabulary logits are computed at supervised positions only, and frozen parts take part without a gradient
+graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch.nn import functional
+
+from components.errors import TrainingError
+from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
+from components.settings import Stage
+from components.training.datamodule import IGNORE, Batch
+from components.training.stages import check_gradients, learning_rate_factor
+
+
+def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) -> torch.Tensor:
+    """Return the cross-entropy at each supervised position of a micro-batch: (K,), in reading order.
+
+    `image_features` are projected (N, T, D), or None for text alone.
+    """
+    embeddings = embed_with_images(vlm, batch.ids, image_features)
+    bias = torch.zeros(batch.visible.shape, dtype=embeddings.dtype, device=embeddings.device)
+    bias = bias.masked_fill(~batch.visible, torch.finfo(embeddings.dtype).min)
+    hidden = vlm.model.language_model(
+        inputs_embeds=embeddings, attention_mask=bias, position_ids=batch.positions, use_cache=False
+    ).last_hidden_state
+    is_target = batch.labels != IGNORE
+    logits_KV = vlm.lm_head(hidden[is_target])
+    return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
+
+
+class StageModule(lightning.LightningModule):
+    """Train the parts that a recipe's row names, on packs, with its optimiser and schedule."""
+
+    def __init__(
+        self, vlm: Any, stage: Stage, *, name: str, steps: int, log: Callable[[dict[str, float], int], None]
+    ) -> None:
+        super().__init__()
+        self.vlm, self.stage, self.name, self.steps, self.log_point = vlm, stage, name, steps, log
+        self.learning = {f"vlm.{parameter}" for parameter in train_only(vlm, stage.trains)}
+        self.seen: list[tuple[int, str]] = []
+        self.validation_losses: list[tuple[float, int]] = []
+        self._losses: list[float] = []
+        self._supervised, self._checked = 0, False
+
+    def image_features(self, batch: Batch) -> torch.Tensor | None:
+        """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
+        if batch.pixels is None:
+            return None
+        with torch.set_grad_enabled("vision" in self.stage.trains and torch.is_grad_enabled()):
+            features = vision_features(self.vlm, batch.pixels)
+        return project(self.vlm, features)
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the mean loss over supervised tokens; TrainingError when it is not finite."""
+        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        loss = losses.mean()
+        if not math.isfinite(value := loss.item()):
+            raise TrainingError(
+                f"loss is {value} at step {self.global_step}",
+                where=f"stage {self.name}, packs {', '.join(batch.pack_ids)}",
+                fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
+            )
+        self.seen.extend((self.global_step, pack_id) for pack_id in batch.pack_ids)
+        self._losses.append(value)
+        self._supervised += losses.numel()
+        return loss
+
+    def on_after_backward(self) -> None:
+        """Check once that exactly the row's parameters received gradients."""
+        if not self._checked:
+            parameters = ((n, p) for n, p in self.named_parameters())
+            check_gradients(parameters, self.learning, stage=self.name)
+            self._checked = True
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the step's loss, learning rate, supervised tokens and gradient norm of each learning part."""
+        if self.global_step == 0 and optimizer.state:
+            raise TrainingError("the optimiser is not fresh at the stage's start", where=f"stage {self.name}")
+        point = {
+            "loss": sum(self._losses) / len(self._losses),
+            "learning_rate": float(optimizer.param_groups[0]["lr"]),
+            "supervised_tokens": float(self._supervised),
+            **self._gradient_norms(),
+        }
+        self._losses, self._supervised = [], 0
+        self.log_point(point, self.global_step)
+
+    def _gradient_norms(self) -> dict[str, float]:
+        squares: dict[str, float] = {}
+        for name, parameter in self.vlm.named_parameters():
+            if parameter.grad is not None:
+                part = part_of(name)
+                squares[part] = squares.get(part, 0.0) + float(parameter.grad.detach().float().pow(2).sum())
+        return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Collect the summed loss and count of supervised tokens."""
+        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        self.validation_losses.append((float(losses.sum()), losses.numel()))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with beta (0.9, 0.999) as in the paper (v1 Table 8); decay on matrices only."""
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in learning if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
+            {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(
+                step, steps=self.steps, warmup_ratio=self.stage.warmup_ratio, schedule=self.stage.schedule
+            ),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,85 @@
+"""A stage of the recipe as training sees it, and the contract it must keep.
+
+The contract, checked at run time: the parameters with gradients are exactly those of the row's parts; frozen
+parts have the same hash after the stage as before; the optimiser starts with no state; the first step's
+learning rate is the schedule's. Breaking it raises TrainingError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from components.errors import ConfigError, TrainingError
+from components.settings import Recipe, Stage
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_stage(recipe: Recipe, name: str) -> Stage:
+    """Return a recipe's row; ConfigError lists the rows there are."""
+    if name not in recipe.stages:
+        raise ConfigError(
+            f"recipe {recipe.name!r} has no stage {name!r}",
+            where="conf/recipe",
+            fix=f"choose one of {', '.join(recipe.stages)}",
+        )
+    return recipe.stages[name]
+
+
+def num_steps(num_packs: int, *, packs_per_step: int, epochs: float, max_steps: int) -> int:
+    """Return the optimiser steps of a stage: passes over the packs, cut at `max_steps` (0 is no limit)."""
+    steps = max(1, math.ceil(num_packs * epochs / packs_per_step))
+    return min(steps, max_steps) if max_steps else steps
+
+
+def learning_rate_factor(step: int, *, steps: int, warmup_ratio: float, schedule: str) -> float:
+    """Return the multiple of the peak learning rate at optimiser step `step` (0-based).
+
+    Linear warm-up over the first `warmup_ratio` of the steps, then cosine to 0 or constant.
+    """
+    warmup = math.ceil(steps * warmup_ratio)
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    progress = (step - warmup) / max(steps - warmup, 1)
+    return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def part_hashes(
+    parameters: Iterable[tuple[str, torch.Tensor]], part_of: Callable[[str], str]
+) -> dict[str, str]:
+    """Hash the parameters of each part, names and bytes, in name order."""
+    import torch
+
+    digests: dict[str, hashlib._Hash] = {}
+    for name, parameter in sorted(parameters, key=lambda item: item[0]):
+        digest = digests.setdefault(part_of(name), hashlib.sha256())
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def check_frozen(before: Mapping[str, str], after: Mapping[str, str], *, trains: Iterable[str], stage: str) -> None:
+    """Raise TrainingError when a frozen part changed, or when a part that should learn did not."""
+    learning = set(trains)
+    moved = sorted(part for part in before if part not in learning and before[part] != after[part])
+    still = sorted(part for part in learning if before[part] == after[part])
+    if moved:
+        raise TrainingError(f"frozen parts changed: {', '.join(moved)}", where=f"stage {stage}")
+    if still:
+        raise TrainingError(f"parts that should learn did not change: {', '.join(still)}", where=f"stage {stage}")
+
+
+def check_gradients(parameters: Iterable[tuple[str, torch.Tensor]], expected: set[str], *, stage: str) -> None:
+    """Raise TrainingError unless the parameters that hold a gradient are exactly the expected ones."""
+    found = {name for name, parameter in parameters if parameter.grad is not None}
+    extra, missing = sorted(found - expected), sorted(expected - found)
+    if extra:
+        raise TrainingError(f"frozen parameters got a gradient: {extra[:3]}", where=f"stage {stage}")
+    if missing:
+        raise TrainingError(f"parameters that should learn got no gradient: {missing[:3]}", where=f"stage {stage}")
