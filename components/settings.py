@@ -299,3 +299,19 @@ def load_secrets() -> Secrets:
         patient_key=SecretStr(os.environ.get("GMAI_PATIENT_KEY", "public-key-of-the-sample-corpus")),
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}"),
     )
+
+
+def process_rank() -> int:
+    """Return this process's rank among the training processes, 0 when alone (torchrun, SLURM, Lightning)."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return max(int(os.environ.get(name) or 0) for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def secret_environment() -> tuple[str, ...]:
+    """Return the values of environment variables whose names promise a secret, so that they can be hidden."""
+    words = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "PATIENT_KEY")
+    return tuple(
+        value for name, value in sorted(os.environ.items()) if value and any(w in name.upper() for w in words)
+    )
