@@ -8,6 +8,7 @@ B batch, L tokens, T image tokens an image, N images, D the language model's hid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,7 @@ def compose_vlm(model: Model, packages_root: Path, *, seed: int) -> LlavaForCond
 
     processor = make_processor(model, packages_root)
     image_token = processor.tokenizer.convert_tokens_to_ids(chat.IMAGE_TOKEN)
-    config = make_config(
-        model, packages_root, vocabulary=len(processor.tokenizer), image_token=image_token
-    )
+    config = make_config(model, packages_root, vocabulary=len(processor.tokenizer), image_token=image_token)
     torch.manual_seed(seed)
     vlm = LlavaForConditionalGeneration(config)
     load_language_weights(vlm, model.language, packages_root)
@@ -106,11 +105,28 @@ def count_parameters(vlm: torch.nn.Module) -> dict[str, int]:
     return counts
 
 
-def train_only(vlm: torch.nn.Module, parts: Iterable[str]) -> set[str]:
+def is_idle(name: str, *, num_layers: int, feature_layer: int) -> bool:
+    """Say whether a vision parameter has no path to the loss: behind the layer that is projected.
+
+    LLaVA projects hidden layer `feature_layer` (counted from the end), so later layers, the last norm and
+    pooling heads never receive a gradient; DDP would wait for them for ever.
+    """
+    if not name.startswith(PART_PREFIXES["vision"]):
+        return False
+    rest = name.removeprefix(PART_PREFIXES["vision"][0])
+    layer = re.match(r"encoder\.layers?\.(\d+)\.", rest)
+    if layer:
+        return int(layer.group(1)) > num_layers + feature_layer
+    return not rest.startswith(("embeddings.", "pre_")) or rest.endswith("mask_token")
+
+
+def train_only(vlm: Any, parts: Iterable[str]) -> set[str]:
     """Let the named parts learn and freeze the rest; return the names of the parameters that learn."""
     chosen = set(parts)
+    num_layers, layer = vlm.config.vision_config.num_hidden_layers, vlm.config.vision_feature_layer
     for name, parameter in vlm.named_parameters():
-        parameter.requires_grad_(part_of(name) in chosen)
+        idle = is_idle(name, num_layers=num_layers, feature_layer=layer)
+        parameter.requires_grad_(part_of(name) in chosen and not idle)
     return {name for name, parameter in vlm.named_parameters() if parameter.requires_grad}
 
 

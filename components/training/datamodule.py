@@ -68,6 +68,7 @@ class Collator:
         self.pixels, self.image_processor, self.pad_id = pixels, image_processor, pad_id
 
     def __call__(self, items: list[tuple[str, Pack]]) -> Batch:
+        """Join packs into one micro-batch."""
         packs = [pack for _, pack in items]
         length = max(len(pack) for pack in packs)
         shape = (len(packs), length)
@@ -97,7 +98,15 @@ class PackDataModule(lightning.LightningDataModule):
     """Loaders over one mixture's packs; ranks read disjoint packs, and a loader's place can be saved."""
 
     def __init__(
-        self, packs: Path, *, mixture: str, image_processor: Any, pad_id: int, micro_batch: int, workers: int, seed: int
+        self,
+        packs: Path,
+        *,
+        mixture: str,
+        image_processor: Any,
+        pad_id: int,
+        micro_batch: int,
+        workers: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.train_packs = PackDataset(packs / mixture / "train")

@@ -89,9 +89,7 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
     rows: dict[str, int] = {}
     parts: list[np.ndarray] = []
     batch: list[Any] = []
-    for row in track(
-        iterate_rows(records, ["record_id", "image"]), description="images", transient=True
-    ):
+    for row in track(iterate_rows(records, ["record_id", "image"]), description="images", transient=True):
         if row["record_id"] not in needed or row["record_id"] in rows:
             continue
         rows[row["record_id"]] = len(rows)
@@ -183,9 +181,7 @@ def _segments(
         yield from make_segments(groups[key], images_of[groups[key][0][0]], max_length=max_length)
 
 
-def _write_packs(
-    work: StageWork, mixture: str, split: str, packs: Iterable[Pack], kinds: dict[str, str]
-) -> None:
+def _write_packs(work: StageWork, mixture: str, split: str, packs: Iterable[Pack], kinds: dict[str, str]) -> None:
     totals: Counter[str] = Counter()
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -193,7 +189,7 @@ def _write_packs(
             totals.update(
                 packs=1, tokens=len(pack), supervised=int(pack.supervised.sum()), pairs=len(pack.pair_ids)
             )
-            yield _row(pack, kinds)
+            yield pack_row(pack, kinds)
 
     write_table(work.scratch / mixture / split, rows(), pack_schema())
     capacity = max(totals["packs"], 1) * work.settings.model.max_length
@@ -204,7 +200,8 @@ def _write_packs(
     }
 
 
-def _row(pack: Pack, kinds: dict[str, str]) -> dict[str, Any]:
+def pack_row(pack: Pack, kinds: dict[str, str]) -> dict[str, Any]:
+    """Return a pack as one row of `pack_schema`; `kinds` maps pair id to pair kind."""
     return {
         "pack_id": stable_id("pack", *pack.pair_ids),
         "pair_ids": list(pack.pair_ids),

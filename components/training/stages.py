@@ -50,9 +50,7 @@ def learning_rate_factor(step: int, *, steps: int, warmup_ratio: float, schedule
     return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def part_hashes(
-    parameters: Iterable[tuple[str, torch.Tensor]], part_of: Callable[[str], str]
-) -> dict[str, str]:
+def part_hashes(parameters: Iterable[tuple[str, torch.Tensor]], part_of: Callable[[str], str]) -> dict[str, str]:
     """Hash the parameters of each part, names and bytes, in name order."""
     import torch
 
@@ -64,7 +62,9 @@ def part_hashes(
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
-def check_frozen(before: Mapping[str, str], after: Mapping[str, str], *, trains: Iterable[str], stage: str) -> None:
+def check_frozen(
+    before: Mapping[str, str], after: Mapping[str, str], *, trains: Iterable[str], stage: str
+) -> None:
     """Raise TrainingError when a frozen part changed, or when a part that should learn did not."""
     learning = set(trains)
     moved = sorted(part for part in before if part not in learning and before[part] != after[part])

@@ -1,0 +1,158 @@
+"""Contrastive initialisation of a fresh image encoder, before the projector of stage I is trained.
+
+SigLIP's sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1) between images and captions of the
+training split. Texts that say the same count as matches of each other, since slices of one volume share
+captions. The text side is small: the language model's frozen token embeddings, two layers of attention, a
+mean. It is thrown away afterwards. Images are shifted, scaled and re-lit at random, never mirrored, because
+left and right carry meaning.
+
+B images (and captions) a batch, L tokens, D shared width, S image side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from components.model.vlm import vision_features
+from components.settings import VisionInitialisation
+from components.training.stages import learning_rate_factor
+
+WIDTH = 256
+MAX_TOKENS = 64
+
+
+class TextTower(nn.Module):
+    """Frozen token embeddings, a linear layer, two attention layers, a masked mean: (B, L) -> (B, D)."""
+
+    def __init__(self, embedding: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("embedding", embedding.detach().clone())
+        self.project = nn.Linear(embedding.shape[1], WIDTH)
+        self.position = nn.Parameter(torch.zeros(MAX_TOKENS, WIDTH))
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, dropout=0.0, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Encode token ids (B, L) with mask (B, L), true where there is text."""
+        assert isinstance(self.embedding, torch.Tensor)
+        values = self.project(self.embedding[ids]) + self.position[: ids.shape[1]]
+        values = self.layers(values, src_key_padding_mask=~mask)
+        return (values * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+
+
+def sigmoid_loss(
+    images: torch.Tensor, texts: torch.Tensor, matches: torch.Tensor, scale: Any, bias: Any
+) -> torch.Tensor:
+    """SigLIP's loss over all pairs of a batch.
+
+    Args:
+        images: (B, D), any norm. texts: (B, D), any norm.
+        matches: (B, B) bool, true where image i and text j belong together.
+        scale: logarithm of the temperature's inverse. bias: added to every logit.
+    """
+    logits = functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+    logits = logits * scale.exp() + bias
+    signs = matches.to(logits.dtype) * 2 - 1
+    return -functional.logsigmoid(signs * logits).sum() / len(images)
+
+
+def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Scale (0.8-1.2), shift (up to 10 %), and re-light images (B, 3, S, S); no mirroring, no colour swap."""
+    count = len(pixels)
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = uniform(0.8, 1.2)
+    theta[:, 0, 2], theta[:, 1, 2] = uniform(-0.2, 0.2), uniform(-0.2, 0.2)
+    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+    moved = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    contrast, light = uniform(0.7, 1.3).view(-1, 1, 1, 1), uniform(-0.2, 0.2).view(-1, 1, 1, 1)
+    return moved * contrast + light
+
+
+class CaptionedImages(torch.utils.data.Dataset[tuple[np.ndarray, Sequence[int], int]]):
+    """Stored pixels, a caption's token ids, and a number that equal captions share."""
+
+    def __init__(self, pixels: np.ndarray, rows: Sequence[int], captions: Sequence[Sequence[int]]) -> None:
+        self.pixels, self.rows, self.captions = pixels, rows, captions
+        numbers: dict[tuple[int, ...], int] = {}
+        self.groups = [numbers.setdefault(tuple(caption), len(numbers)) for caption in captions]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Sequence[int], int]:
+        return self.pixels[self.rows[index]], self.captions[index][:MAX_TOKENS], self.groups[index]
+
+
+class ContrastiveModule(lightning.LightningModule):
+    """Train a LLaVA's vision tower (and a throw-away text tower) with the sigmoid loss."""
+
+    def __init__(
+        self,
+        vlm: Any,
+        row: VisionInitialisation,
+        *,
+        normalise: Callable[[Any], torch.Tensor],
+        seed: int,
+        log: Callable[[dict[str, float], int], None],
+    ) -> None:
+        super().__init__()
+        self.vision = vlm.model.vision_tower
+        self.text = TextTower(vlm.get_input_embeddings().weight)
+        self.image_head = nn.Linear(vlm.config.vision_config.hidden_size, WIDTH)
+        self.scale = nn.Parameter(torch.tensor(10.0).log())
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+        self.row, self.normalise, self.log_point = row, normalise, log
+        self.generator = torch.Generator().manual_seed(seed)
+        self._vlm = [vlm]  # in a list, so that Lightning does not count the language model as ours
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        """One step over a batch of images and captions."""
+        pixels = augmented(self.normalise(batch["pixels"]), self.generator)
+        images = self.image_head(vision_features(self._vlm[0], pixels).mean(1))
+        texts = self.text(batch["ids"], batch["mask"])
+        matches = batch["groups"][:, None] == batch["groups"][None, :]
+        loss = sigmoid_loss(images, texts, matches, self.scale, self.bias)
+        self.log_point({"contrastive_loss": float(loss.detach())}, self.global_step)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay."""
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            learning, lr=self.row.learning_rate, weight_decay=self.row.weight_decay, fused=True
+        )
+        ratio = self.row.warmup_steps / self.row.steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(step, steps=self.row.steps, warmup_ratio=ratio, schedule="cosine"),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def collate_captions(
+    items: list[tuple[np.ndarray, Sequence[int], int]], *, pad_id: int
+) -> dict[str, torch.Tensor]:
+    """Pad captions and stack images: pixels (B, S, S, 3) uint8, ids and mask (B, L), groups (B,)."""
+    length = max(len(caption) for _, caption, _ in items)
+    ids = torch.full((len(items), length), pad_id)
+    mask = torch.zeros(len(items), length, dtype=torch.bool)
+    for row, (_, caption, _) in enumerate(items):
+        ids[row, : len(caption)] = torch.as_tensor(list(caption))
+        mask[row, : len(caption)] = True
+    return {
+        "pixels": torch.from_numpy(np.stack([pixels for pixels, _, _ in items])),
+        "ids": ids,
+        "mask": mask,
+        "groups": torch.as_tensor([group for _, _, group in items]),
+    }
