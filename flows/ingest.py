@@ -1,0 +1,16 @@
+"""Read the sources again and stop at the quality gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.stages import run_as_tasks
+
+
+@flow(name="ingest", persist_result=False)
+def ingest(root: str = ".") -> list[str]:
+    """Run the flow in the project folder `root`; return the addresses of the stages that had to run."""
+    outcomes = run_as_tasks(("check",), root=Path(root).resolve())
+    return [outcome.address for outcome in outcomes if outcome.ran]

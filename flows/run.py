@@ -1,0 +1,67 @@
+"""`make run`: from a fresh clone to a promoted model, and nothing at all when everything is up to date.
+
+The same function as the Prefect flows use walks DVC's graph (flows/graph.py); no server is started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from components.errors import PipelineError, ProjectError
+from flows.environment import prepare_environment
+
+
+def call_command(root: Path, *arguments: str) -> None:
+    """Run one of the project's own commands; raise PipelineError when it fails (it has said why)."""
+    if subprocess.call([sys.executable, "-m", "components", *arguments], cwd=root):
+        raise PipelineError(f"gmai {arguments[0]} failed; its message is above", fix=f"gmai {' '.join(arguments)}")
+
+
+def make_ready(root: Path, preset: str) -> None:
+    """Compose the preset, if one is asked for, and build the raw data, if it is not there."""
+    import yaml
+
+    params = yaml.load((root / "params.yaml").read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if preset and params.get("preset") != preset:
+        group = "none" if preset == "default" else preset
+        call_command(root, "configure", f"preset={group}")
+    if not (root / params["corpus"]["data_root"]).is_dir():
+        call_command(root, "sample-data")
+
+
+def run(root: Path, *, preset: str = "", targets: tuple[str, ...] = ()) -> None:
+    """Bring the pipeline up to date and say what ran, the scores, and who is champion."""
+    from rich.console import Console
+
+    from flows.graph import run_stages
+    from flows.summary import print_champion, print_outcomes, print_scores
+
+    started = time.monotonic()
+    make_ready(root, preset)
+    outcomes = run_stages(root, targets)
+    console = Console()
+    print_outcomes(console, outcomes)
+    print_scores(console, root)
+    print_champion(console, root)
+    console.print(f"[dim]{time.monotonic() - started:.1f} s in all[/]")
+
+
+def main() -> None:
+    """Parse the command line and run; a ProjectError ends it with its message and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m flows.run", description=__doc__)
+    parser.add_argument("targets", nargs="*", help="stages of dvc.yaml to bring up to date (default: all)")
+    parser.add_argument("--preset", default="", help="compose this preset first (default: params.yaml as it is)")
+    chosen = parser.parse_args()
+    prepare_environment(Path.cwd())
+    try:
+        run(Path.cwd(), preset=chosen.preset, targets=tuple(chosen.targets))
+    except ProjectError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

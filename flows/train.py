@@ -1,0 +1,16 @@
+"""Bring every training stage, and what it stands on, up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.stages import run_as_tasks
+
+
+@flow(name="train", persist_result=False)
+def train(root: str = ".") -> list[str]:
+    """Run the flow in the project folder `root`; return the addresses of the stages that had to run."""
+    outcomes = run_as_tasks(("train",), root=Path(root).resolve())
+    return [outcome.address for outcome in outcomes if outcome.ran]
