@@ -167,10 +167,10 @@ def _sigterm_raises() -> Generator[None]:
 def find_or_make_parent(store: Store, settings: Settings, secrets: Sequence[str] = ()) -> str:
     """Return the id of the pipeline's run, found by (settings, data) or made; set it RUNNING."""
     key = pipeline_key(settings)
-    found = _runs_with(store, {TAG_PIPELINE: key})
+    found = runs_with(store, {TAG_PIPELINE: key})
     if not found:
         run_id = _make_run(store, f"pipeline-{key[:8]}", {TAG_PIPELINE: key, TAG_STAGE: "pipeline"})
-        found = _runs_with(store, {TAG_PIPELINE: key})  # two processes may have made one each: the eldest stays
+        found = runs_with(store, {TAG_PIPELINE: key})  # two processes may have made one each: the eldest stays
         if run_id != found[0].info.run_id:
             store.client.delete_run(run_id)
         else:
@@ -197,7 +197,7 @@ def dvc_digest(pointer: Path) -> str:
 
 def _reattach(store: Store, stage: str, fingerprint: str, parent: str) -> str:
     """Return the run that an unfinished forerunner of this very execution left, or ""."""
-    for run in _runs_with(store, {TAG_STAGE: stage, TAG_FINGERPRINT: fingerprint, TAG_PARENT: parent}):
+    for run in runs_with(store, {TAG_STAGE: stage, TAG_FINGERPRINT: fingerprint, TAG_PARENT: parent}):
         if run.info.status == "FINISHED" or (
             run.info.status == "RUNNING" and owner_lives(run.data.tags.get(TAG_OWNER, ""))
         ):
@@ -226,7 +226,7 @@ def _make_run(store: Store, name: str, tags: dict[str, str]) -> str:
     return store.client.create_run(store.experiment_id, tags={**tags, **source}, run_name=name).info.run_id
 
 
-def _runs_with(store: Store, tags: Mapping[str, str]) -> list[Run]:
+def runs_with(store: Store, tags: Mapping[str, str]) -> list[Run]:
     """Find the experiment's runs that carry all these tags, eldest first (ties by id)."""
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     found = store.client.search_runs([store.experiment_id], query, max_results=100)
@@ -244,8 +244,6 @@ def _describe(run: StageRun, settings: Settings, store: Store, inputs: Mapping[s
 
 def _log_inputs(run: StageRun, inputs: Mapping[str, str]) -> dict[str, str]:
     """Log inputs as datasets; return path -> id of the run that made it, where its sidecar is on this disk."""
-    from components.tracking.lineage import maker_of
-
     makers: dict[str, str] = {}
     for path, digest in inputs.items():
         pinned = dvc_digest(Path(path + ".dvc"))
@@ -255,6 +253,15 @@ def _log_inputs(run: StageRun, inputs: Mapping[str, str]) -> dict[str, str]:
             makers[path] = tags["made_by_run"] = maker
         run.log_dataset(path, pinned or digest, Path(path).resolve().as_uri(), "input", tags)
     return makers
+
+
+def maker_of(path: Path) -> str:
+    """Return the id of the run that made this output (or the output this path lies in), or ""."""
+    for folder in (path, *path.parents):
+        sidecar = folder.with_name(folder.name + ".run.json") if folder.name else None
+        if sidecar and sidecar.is_file():
+            return str(json.loads(sidecar.read_text()).get("run_id", ""))
+    return ""
 
 
 def stage_params(settings: Settings, stage: str) -> dict[str, object]:
