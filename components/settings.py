@@ -195,6 +195,13 @@ class Evaluation(Frozen):
     bootstrap: Positive = Field(description="resamples for a 95 % interval")
 
 
+class GateRule(Frozen):
+    """Whether a gate is asked, and what its failure means."""
+
+    enabled: bool
+    on_fail: Literal["REJECT", "HOLD"]
+
+
 class Promotion(Frozen):
     """The promotion policy: fixed before the run, its hash stored with every verdict."""
 
@@ -203,7 +210,8 @@ class Promotion(Frozen):
     require_image_over_blind: float = Field(description="lower bound of image minus blind must exceed this")
     non_inferiority_margin: float = Field(ge=0, description="points of 0-1 the champion may be ahead by")
     require_complete_lineage: bool
-    max_rejected: Share
+    max_rejected: Share = Field(description="share of rows rejected on the way that the gate tolerates")
+    gates: dict[str, GateRule] = Field(min_length=1, description="function in registry/gate.py -> its rule")
 
 
 class Cluster(Frozen):
