@@ -9,7 +9,7 @@ PRESET ?=
 CRON ?= 0 3 * * 0
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-SOURCES := components flows tests docs
+SOURCES := components flows tests docs benchmarks
 
 # A stamp's name holds its inputs' hash: an unchanged lock file is never installed twice, a changed one always is.
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
