@@ -97,6 +97,17 @@ def compose_vlm(model: Model, packages_root: Path, *, seed: int) -> LlavaForCond
     return vlm
 
 
+def build_on_meta(model: Model, packages_root: Path) -> LlavaForConditionalGeneration:
+    """Build the model's shape without memory or weights, to count and to plan (any size, any machine)."""
+    from transformers import LlavaForConditionalGeneration
+
+    processor = make_processor(model, packages_root)
+    image_token = processor.tokenizer.convert_tokens_to_ids(chat.IMAGE_TOKEN)
+    config = make_config(model, packages_root, vocabulary=len(processor.tokenizer), image_token=image_token)
+    with torch.device("meta"):
+        return LlavaForConditionalGeneration(config)
+
+
 def count_parameters(vlm: torch.nn.Module) -> dict[str, int]:
     """Count parameters a part (works on the meta device)."""
     counts = dict.fromkeys(PART_PREFIXES, 0)

@@ -1,0 +1,46 @@
+"""The paper's model, built on the meta device: no weights, no memory, every parameter counted."""
+
+import pytest
+
+from components.model.vlm import build_on_meta, count_parameters, part_of, train_only
+from components.settings import compose, settings_from
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return settings_from(compose(["preset=gmai_vl_7b"]), where="conf")
+
+
+@pytest.fixture(scope="module")
+def vlm(settings):
+    return build_on_meta(settings.model, settings.packages_root)
+
+
+def test_the_parts_have_the_published_sizes(vlm):
+    counts = count_parameters(vlm)
+    width, inner, layers, vocabulary = 4096, 14336, 32, 92544
+    attention = width * width * 2 + width * 1024 * 2
+    language = layers * (attention + 3 * width * inner + 2 * width) + 2 * vocabulary * width + width
+    assert counts["language"] == language == 7_737_708_544
+    assert counts["projector"] == 1024 * 4096 + 4096 + 4096 * 4096 + 4096
+    assert counts["vision"] == 303_507_456  # CLIP ViT-L/14-336's vision model
+
+
+def test_each_stage_trains_what_the_paper_says(settings, vlm):
+    learning = {}
+    for name, stage in settings.recipe.stages.items():
+        names = train_only(vlm, stage.trains)
+        learning[name] = {part_of(parameter) for parameter in names}
+    assert list(learning.values()) == [{"projector"}, {"projector", "vision"}, {"projector", "vision", "language"}]
+
+
+def test_the_paper_s_numbers_are_in_the_recipe(settings):
+    stages = list(settings.recipe.stages.values())
+    assert [stage.learning_rate for stage in stages] == [1e-3, 1e-4, 1e-5]
+    assert {stage.packs_per_step for stage in stages} == {512}
+    assert settings.cluster.devices * settings.cluster.nodes == 32
+    assert vlm_image_tokens(settings) == 576
+
+
+def vlm_image_tokens(settings) -> int:
+    return (settings.model.vision.image_size // settings.model.vision.patch_size) ** 2
