@@ -81,8 +81,9 @@ def write_table(
 
 
 def shards_below(folder: Path) -> list[Path]:
-    """List a folder's shards in order; raise DataError when there are none."""
-    shards = sorted(folder.rglob("part-*.parquet"))
+    """List a folder's committed shards in order (none in a folder set aside); DataError when there are none."""
+    found = (path.relative_to(folder) for path in folder.rglob("part-*.parquet"))
+    shards = sorted(folder / path for path in found if not any(part.startswith(".") for part in path.parts))
     if not shards:
         raise DataError("no Parquet shard here", where=str(folder), fix="dvc repro")
     return shards
