@@ -10,9 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import PipelineError, ProjectError
 from flows.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from components.settings import Settings
 
 
 def call_command(root: Path, *arguments: str) -> None:
@@ -21,16 +25,18 @@ def call_command(root: Path, *arguments: str) -> None:
         raise PipelineError(f"gmai {arguments[0]} failed; its message is above", fix=f"gmai {' '.join(arguments)}")
 
 
-def make_ready(root: Path, preset: str) -> None:
-    """Compose the preset, if one is asked for, and build the raw data, if it is not there."""
-    import yaml
+def make_ready(root: Path, preset: str) -> Settings:
+    """Compose the preset, if one is asked for, build the raw data, if it is not there; return the settings."""
+    from components.settings import load_settings
 
-    params = yaml.load((root / "params.yaml").read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if preset and params.get("preset") != preset:
+    settings = load_settings(root / "params.yaml")
+    if preset and settings.preset != preset:
         group = "none" if preset == "default" else preset
         call_command(root, "configure", f"preset={group}")
-    if not (root / params["corpus"]["data_root"]).is_dir():
+        settings = load_settings(root / "params.yaml")
+    if not (root / settings.corpus.data_root).is_dir():
         call_command(root, "sample-data")
+    return settings
 
 
 def run(root: Path, *, preset: str = "", targets: tuple[str, ...] = ()) -> None:
@@ -41,12 +47,12 @@ def run(root: Path, *, preset: str = "", targets: tuple[str, ...] = ()) -> None:
     from flows.summary import print_champion, print_outcomes, print_scores
 
     started = time.monotonic()
-    make_ready(root, preset)
+    settings = make_ready(root, preset)
     outcomes = run_stages(root, targets)
     console = Console()
     print_outcomes(console, outcomes)
     print_scores(console, root)
-    print_champion(console, root)
+    print_champion(console, root, model=settings.promotion.registered_model)
     console.print(f"[dim]{time.monotonic() - started:.1f} s in all[/]")
 
 

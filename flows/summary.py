@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 NOTHING_TO_DO = "nothing to compute: everything is up to date"
 METRICS = Path("metrics") / "evaluation.json"
-LEDGER = Path("var") / "ledger" / "promotions.jsonl"
 
 
 def describe_outcomes(outcomes: Sequence[StageOutcome]) -> str:
@@ -71,15 +70,9 @@ def _numbers(score: dict[str, Any]) -> tuple[str, str]:
     return f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"
 
 
-def print_champion(console: Console, root: Path) -> None:
-    """Print which version the alias `champion` points at, by the registry's own ledger."""
-    version = champion_version(root / LEDGER)
-    console.print(f"champion: version [bold]{version}[/]" if version else "champion: none yet")
+def print_champion(console: Console, root: Path, *, model: str) -> None:
+    """Print which version the alias `champion` points at, by the registry's own ledger (no store is opened)."""
+    from components.registry.ledger import LEDGER, champion_of, read_ledger
 
-
-def champion_version(ledger: Path) -> str:
-    """Return the version of the ledger's last move of the alias, or "" when there was none."""
-    if not ledger.is_file():
-        return ""
-    moves = [json.loads(line) for line in ledger.read_text().splitlines() if line.strip()]
-    return str(moves[-1].get("to", "")) if moves else ""
+    version = champion_of(read_ledger(root / LEDGER), model)
+    console.print(f"champion of {model}: " + (f"version [bold]{version}[/]" if version else "none yet"))

@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.errors import PipelineError
 from flows import run as run_module
 from flows.environment import QUIET_AND_OFFLINE, prepare_environment
 from flows.run import call_command, make_ready, run
 from flows.summary import NOTHING_TO_DO
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -24,7 +27,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def write_params(root: Path, preset: str = "default") -> None:
-    (root / "params.yaml").write_text(f"preset: {preset}\ncorpus: {{data_root: data}}\n")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (root / "params.yaml").write_text(yaml.safe_dump({**params, "preset": preset}))
 
 
 def test_data_is_built_only_when_it_is_not_there(tmp_path: Path, calls: list[tuple[str, ...]]) -> None:

@@ -10,7 +10,6 @@ from rich.console import Console
 from flows.graph import StageOutcome
 from flows.summary import (
     NOTHING_TO_DO,
-    champion_version,
     describe_outcomes,
     print_champion,
     print_outcomes,
@@ -64,11 +63,19 @@ def test_scores_are_printed_when_they_are_there(tmp_path: Path) -> None:
     assert "0.600 to 0.800" in printed(print_scores, tmp_path)
 
 
-def test_the_champion_is_the_ledgers_last_move(tmp_path: Path) -> None:
-    ledger = tmp_path / "var" / "ledger" / "promotions.jsonl"
-    assert champion_version(ledger) == ""
-    assert "none yet" in printed(print_champion, tmp_path)
-    ledger.parent.mkdir(parents=True)
-    ledger.write_text('{"to": "1"}\n{"to": "2"}\n')
-    assert champion_version(ledger) == "2"
-    assert "version 2" in printed(print_champion, tmp_path)
+def test_the_champion_is_the_ledgers_last_move_of_that_model(tmp_path: Path) -> None:
+    from components.registry.ledger import LEDGER, append_event
+
+    def text() -> str:
+        return printed(lambda console: print_champion(console, tmp_path, model="ours"))
+
+    assert "champion of ours: none yet" in text()
+    moves = (
+        ("promote", "ours", "1"),
+        ("promote", "ours", "2"),
+        ("refuse", "ours", "3"),
+        ("promote", "theirs", "4"),
+    )
+    for kind, model, version in moves:
+        append_event(kind, model, moved_to=version, path=tmp_path / LEDGER)
+    assert "champion of ours: version 2" in text()
