@@ -1,0 +1,219 @@
+"""The check stage: judge the curated pair table, write the report, and stop the pipeline when a rule fails.
+
+The report of a failed check survives in `var/reports/` and in the stage's MLflow run, because a failed stage
+commits no output. Refuses to let a pair go on that breaks any rule of `suite.py`; there is no warning level.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import QualityError
+from components.quality.features import (
+    CorpusFacts,
+    load_pair_shard,
+    read_corpus_facts,
+    shard_features,
+)
+from components.quality.report import DISTRIBUTIONS, MAX_SHOWN, make_cards, render_report
+from components.quality.suite import (
+    Expectation,
+    Outcome,
+    corpus_expectations,
+    merge_outcomes,
+    pair_expectations,
+)
+from components.records import stable_id
+from components.settings import Settings
+from components.tracking.commit import write_bytes, write_json
+from components.tracking.stage import StageWork, open_stage, read_manifest
+from components.tracking.tables import read_table, shards_below
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAILED_REPORTS = Path("var/reports")
+Judge = Callable[["pd.DataFrame"], list[Outcome]]
+Counts = dict[str, dict[str, dict[str, int]]]
+
+
+def run_check(settings: Settings) -> None:
+    """Judge every shard of the curated pairs.
+
+    Raises:
+        QualityError: a rule failed; the message names it and the first rows.
+    """
+    root, bounds = settings.work_root, settings.check
+    records, curated = root / "records", root / "curated"
+    with open_stage(
+        "check", settings, output=root / "checked", inputs=[records, curated], sections=["check"]
+    ) as work:
+        pair_suite = pair_expectations(min_text=bounds.min_text, max_text=bounds.max_text)
+        corpus_suite = corpus_expectations(min_pairs=bounds.min_pairs, max_rejected=bounds.max_rejected)
+        shares = {name: rejected_share(root / name) for name in ("records", "pairs", "curated")}
+        outcomes = judge_pairs(records, curated, pair_suite) + judge_corpus(curated, corpus_suite, shares)
+        suite = (*pair_suite, *corpus_suite)
+        results = summarise(outcomes, suite, shares)
+        _write(work, results, _page(records, curated, suite, outcomes, shares))
+        num_pairs = next(outcome.checked for outcome in outcomes)
+        work.count(read=num_pairs, kept=num_pairs)
+        _stop_if_failed(results)
+
+
+def make_judge(suite: Sequence[Expectation], *, key: str, with_great: bool | None = None) -> Judge:
+    """Return the engine: Great Expectations when it is installed, else plain pandas (equal verdicts)."""
+    if with_great is None:
+        with_great = importlib.util.find_spec("great_expectations") is not None
+    if with_great:
+        from components.quality.great import GreatJudge
+
+        return GreatJudge(suite, key=key).judge
+    from components.quality.plain import judge_plain
+
+    return lambda frame: judge_plain(frame, suite, key=key)
+
+
+def judge_pairs(
+    records: Path, curated: Path, suite: Sequence[Expectation], *, with_great: bool | None = None
+) -> list[Outcome]:
+    """Judge the pair table shard by shard; memory holds one shard and the id columns."""
+    from rich.progress import track
+
+    facts = read_corpus_facts(records, curated)
+    judge = make_judge(suite, key="pair_id", with_great=with_great)
+    shards = track(shards_below(curated), description="check", transient=True)
+    parts = [_judge_shard(path, facts, judge) for path in shards]
+    judged = [part for part in parts if part]
+    if not judged:
+        return [Outcome(expectation.name, 0, 0) for expectation in suite]
+    return [merge_outcomes(list(column)) for column in zip(*judged, strict=True)]
+
+
+def _judge_shard(path: Path, facts: CorpusFacts, judge: Judge) -> list[Outcome]:
+    frame = shard_features(load_pair_shard(path), facts)
+    return [] if frame.empty else judge(frame)
+
+
+def judge_corpus(
+    curated: Path, suite: Sequence[Expectation], shares: Mapping[str, float], *, with_great: bool | None = None
+) -> list[Outcome]:
+    """Judge the one-row table of the whole corpus."""
+    import pandas as pd
+
+    splits = read_table(curated, ["split"])["split"].to_pylist()
+    row = {
+        "corpus": "curated", "num_pairs": len(splits), "num_train_pairs": splits.count("train"),
+        "num_test_pairs": splits.count("test"), "rejected_share": max(shares.values(), default=0.0),
+    }  # fmt: skip
+    return make_judge(suite, key="corpus", with_great=with_great)(pd.DataFrame([row]))
+
+
+def rejected_share(output: Path) -> float:
+    """Return the share of an earlier stage's rows that it rejected (0-1), from its manifest."""
+    counts = read_manifest(output)["counts"]
+    rejected = sum(counts.get("rejected", {}).values())
+    return rejected / max(1, rejected + counts["kept"])
+
+
+def summarise(
+    outcomes: Sequence[Outcome], suite: Sequence[Expectation], shares: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what the promotion gate reads (`results.json`)."""
+    meanings = {expectation.name: expectation.meaning for expectation in suite}
+    rows = [
+        {
+            "name": outcome.name, "meaning": meanings[outcome.name], "passed": outcome.passed,
+            "checked": outcome.checked, "failed": outcome.failed, "rows": list(outcome.rows),
+        }
+        for outcome in outcomes
+    ]  # fmt: skip
+    return {
+        "passed": all(outcome.passed for outcome in outcomes),
+        "expectations": rows,
+        "rejected_share": round(max(shares.values(), default=0.0), 6),
+        "rejected_shares": {name: round(share, 6) for name, share in shares.items()},
+    }
+
+
+def _page(
+    records: Path,
+    curated: Path,
+    suite: Sequence[Expectation],
+    outcomes: Sequence[Outcome],
+    shares: Mapping[str, float],
+) -> str:
+    table = read_table(curated, ["pair_id", *DISTRIBUTIONS])
+    columns = {name: [value or "" for value in table[name].to_pylist()] for name in DISTRIBUTIONS}
+    failed = failing_pairs(outcomes)
+    sample = sample_ids(table["pair_id"].to_pylist(), table["kind"].to_pylist(), number=MAX_SHOWN)
+    return render_report(
+        suite=suite,
+        outcomes=outcomes,
+        counts=count_values(columns),
+        shares=shares,
+        samples=make_cards(curated, records, sample),
+        failing=make_cards(curated, records, list(failed)[:MAX_SHOWN], failed=failed),
+    )
+
+
+def failing_pairs(outcomes: Sequence[Outcome]) -> dict[str, set[str]]:
+    """Return {pair id: names of the expectations it fails}, for the rows that the outcomes keep."""
+    failed: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        for row in outcome.rows:
+            if "pair_id" in row:
+                failed.setdefault(row["pair_id"], set()).add(outcome.name)
+    return failed
+
+
+def sample_ids(pair_ids: Sequence[str], kinds: Sequence[str], *, number: int) -> list[str]:
+    """Choose pairs for the report, one of each kind in turn, by the hash of their id."""
+    ranked = sorted(zip(pair_ids, kinds, strict=True), key=lambda row: stable_id("sample", row[0]))
+    turns: dict[str, int] = {}
+    order = []
+    for pair_id, kind in ranked:
+        turns[kind] = turns.get(kind, 0) + 1
+        order.append((turns[kind], kind, pair_id))
+    return [pair_id for _, _, pair_id in sorted(order)[:number]]
+
+
+def count_values(columns: Mapping[str, Sequence[str]]) -> Counts:
+    """Return {column: {split: {value: pairs}}} for the report's bars; `columns` holds "split" too."""
+    counts: Counts = {}
+    for column, values in columns.items():
+        by_split = counts.setdefault(column, {})
+        for (split, value), number in sorted(Counter(zip(columns["split"], values, strict=True)).items()):
+            by_split.setdefault(split, {})[value] = number
+    return counts
+
+
+def _write(work: StageWork, results: Mapping[str, Any], page: str) -> None:
+    folder, stem = (work.scratch, "report") if results["passed"] else (FAILED_REPORTS, "check-failed")
+    results_path = folder / ("results.json" if results["passed"] else "check-failed.json")
+    write_json(results_path, results)
+    write_bytes(folder / f"{stem}.html", page.encode())
+    for path in (results_path, folder / f"{stem}.html"):
+        work.run.log_artifact(path)
+    failed = sum(1 for row in results["expectations"] if not row["passed"])
+    work.run.log_metrics({"expectations_failed": failed, "rejected_share": results["rejected_share"]})
+
+
+def _stop_if_failed(results: Mapping[str, Any]) -> None:
+    failed = [row for row in results["expectations"] if not row["passed"]]
+    if not failed:
+        return
+    lines = [f"{row['name']} ({row['failed']} of {row['checked']}): {_first_rows(row)}" for row in failed]
+    raise QualityError(
+        f"{len(failed)} expectation(s) failed:\n  " + "\n  ".join(lines),
+        where=str(FAILED_REPORTS / "check-failed.html"),
+        fix="open the report, mend the card or the generator, then: dvc repro check",
+    )
+
+
+def _first_rows(row: Mapping[str, Any]) -> str:
+    shown = [" ".join(f"{value}" for value in found.values()) for found in row["rows"][:3]]
+    return "; ".join(shown) + (" …" if row["failed"] > 3 else "")
