@@ -1,1 +1,1 @@
-"""Native files to records: cards, catalogue, readers, ingest."""
+"""Sources' native files become records: cards, readers, de-identification, ingest."""

@@ -62,17 +62,20 @@ def read_manifest(output: Path) -> dict[str, Any]:
 
 @contextmanager
 def open_stage(
-    name: str, settings: Settings, *, output: Path, inputs: Sequence[Path], sections: Sequence[str]
-) -> Iterator[StageWork]:
+    name: str, settings: Settings, *, output: Path, inputs: Sequence[Path], sections: Sequence[str],
+    in_place: bool = False,
+) -> Iterator[StageWork]:  # fmt: skip
     """Run a stage's body; commit its output, manifest and MLflow run only if it ends well.
 
     `sections` names the settings that decide the output ("ingest", "recipe.stages.deep_alignment", …).
-    The output folder is left as it was when the body raises.
+    The output folder is left as it was when the body raises. With `in_place` the body works in the output
+    itself and commits its parts one by one: what is done survives a failure, and the manifest is absent
+    from the start of the body until its end, so an unfinished output is seen to be one.
     """
     started = time.time()
     manifest = _known_before(name, settings, inputs, sections)
     with open_run(name, settings, fingerprint=manifest["fingerprint"], inputs=manifest["inputs"]) as run:
-        with folder_aside(output) as scratch:
+        with _folder_in_place(output) if in_place else folder_aside(output) as scratch:
             work = StageWork(name, settings, scratch, output, run)
             yield work
             manifest |= {
@@ -87,6 +90,13 @@ def open_stage(
         }  # fmt: skip
         write_json(run_sidecar(output), sidecar)
         run.finish_stage(manifest=manifest, sidecar=sidecar)
+
+
+@contextmanager
+def _folder_in_place(output: Path) -> Iterator[Path]:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "manifest.json").unlink(missing_ok=True)
+    yield output
 
 
 def _known_before(

@@ -1,1 +1,1 @@
-"""One published file format a module; readers do not know each other."""
+"""One published file format a module; each has Options, VERSION and read(root, card, context)."""

@@ -1,0 +1,102 @@
+"""What sources and readers there are, found by walking folders, never by a list; names are exact.
+
+A duplicate name raises and names both files; an unknown one raises and lists near matches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from components.data import readers
+from components.data.card import Card, load_card
+from components.data.reading import ReadContext, Rejection, parse_options
+from components.errors import CardInvalid, DuplicateDataset
+from components.records import Record
+from components.settings import Settings
+
+CARDS = Path("conf/sources")
+
+
+class Reader(Protocol):
+    """What every module in `components/data/readers/` has."""
+
+    VERSION: int
+    Options: type[BaseModel]
+
+    def read(self, root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
+        """Yield a Record or a Rejection a sample, in an order that depends on the files alone."""
+        ...
+
+
+def reader_names() -> list[str]:
+    """List the readers, in name order."""
+    return sorted(module.name for module in pkgutil.iter_modules(readers.__path__))
+
+
+def find_reader(name: str) -> Reader:
+    """Return a reader by its exact name; CardInvalid lists near matches for an unknown one."""
+    known = reader_names()
+    if name not in known:
+        raise CardInvalid(f"no reader named {name!r}{_near(name, known)}", where="components/data/readers")
+    return importlib.import_module(f"{readers.__name__}.{name}")  # ty: ignore[invalid-return-type]
+
+
+def card_files(folder: Path = CARDS) -> dict[str, Path]:
+    """Map each card's name to its file, in name order.
+
+    Raises DuplicateDataset when two files (in sub-folders, or .yaml beside .yml) claim one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        if path.stem in found:
+            raise DuplicateDataset(
+                f"two cards are named {path.stem!r}", where=f"{found[path.stem]} and {path}", fix="rename one"
+            )
+        found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list[Card]:
+    """Read cards by exact name, in the asked order (all of them in name order when none is asked).
+
+    A card's options are checked by its reader here, before any file is read.
+    """
+    files = card_files(folder)
+    for name in names or ():
+        if name not in files:
+            raise CardInvalid(f"no card named {name!r}{_near(name, list(files))}", where=str(folder))
+    cards = [load_card(files[name]) for name in (names if names is not None else files)]
+    for card in cards:
+        parse_options(find_reader(card.reader).Options, card)
+    return cards
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=3)
+    return f"; near matches: {', '.join(matches)}" if matches else f"; known: {', '.join(known)}"
+
+
+def print_sources(settings: Settings) -> None:
+    """Print every card: present or missing, licence, terms, how to obtain it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("source", "here", "modality", "reader", "licence", "commercial", "redistribute", "how to obtain")
+    for card in load_cards():
+        folder = settings.corpus.data_root / card.name
+        here = "[green]present[/]" if folder.is_dir() else "[yellow]missing[/]"
+        used = card.name if card.name in settings.corpus.sources else f"[dim]{card.name}[/]"
+        terms = card.terms
+        table.add_row(
+            used, here, card.modality, card.reader, card.licence, terms.commercial_use,
+            terms.may_be_redistributed, card.obtain,
+        )  # fmt: skip
+    Console().print(table)
+    Console().print("dim: a card that this corpus does not select (conf/corpus/)")

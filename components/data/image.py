@@ -1,0 +1,91 @@
+"""Pixels to stored images and back: sizes, PNG bytes, exact and perceptual hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Pixels = np.ndarray[Any, Any]  # (H, W) or (H, W, 3), uint8
+Size = tuple[int, int]  # (height, width) in pixels
+PNG_LEVEL = 6
+
+
+def stored_size(height: int, width: int, *, max_side: int, row_mm: float = 1.0, column_mm: float = 1.0) -> Size:
+    """Return the (height, width) an image is stored at.
+
+    Pixels become square (at the finer of the two spacings), and the longest side at most `max_side`; nothing
+    is enlarged beyond that.
+    """
+    finest = min(row_mm, column_mm)
+    tall, wide = height * row_mm / finest, width * column_mm / finest
+    scale = min(1.0, max_side / max(tall, wide))
+    return max(1, round(tall * scale)), max(1, round(wide * scale))
+
+
+def resize(pixels: Pixels, size: Size) -> Pixels:
+    """Resize 8-bit pixels with an antialiasing filter."""
+    from PIL import Image
+
+    if pixels.shape[:2] == tuple(size):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
+def resize_labels(labels: np.ndarray[Any, Any], size: Size) -> np.ndarray[Any, Any]:
+    """Resize a label image by taking the nearest source pixel, so that no new label arises."""
+    rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * labels.shape[1] / size[1]).astype(int)
+    return labels[rows[:, None], columns[None, :]]
+
+
+def to_rgb(pixels: Pixels) -> Pixels:
+    """Return (H, W, 3) uint8."""
+    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Encode 8-bit grey or RGB pixels; the same pixels give the same bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def decode(content: bytes) -> Pixels:
+    """Decode stored image bytes into (H, W, 3) uint8."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def open_pixels(path: Path) -> Pixels:
+    """Read an 8-bit image file as grey (H, W) or RGB (H, W, 3); raises OSError when it does not decode."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        kept = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+        return np.asarray(kept)
+
+
+def pixel_hash(pixels: Pixels) -> str:
+    """Return the sha256 of the decoded RGB pixels, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(to_rgb(pixels)).tobytes()).hexdigest()
+
+
+def difference_hash(pixels: Pixels) -> str:
+    """Return the 64-bit difference hash as 16 hex digits (N. Krawetz, hackerfactor.com, 2013).
+
+    Each bit says whether a cell of an 8 x 9 thumbnail is brighter than its left neighbour.
+    """
+    from PIL import Image
+
+    grey = Image.fromarray(np.ascontiguousarray(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
+    cells = np.asarray(grey).astype(int)
+    bits = (cells[:, 1:] > cells[:, :-1]).reshape(-1)
+    return f"{int(''.join('1' if bit else '0' for bit in bits), 2):016x}"

@@ -1,0 +1,292 @@
+"""The ingest stage: each selected source's native files become Parquet shards of records.
+
+A source's folder holds its shards, `rejected.jsonl` and a manifest with the digest of all that decides them
+(card, reader and shared code, raw files, ingest settings, patient key). An unchanged source is not read
+again. Sources are read side by side and each is committed by rename, so what is done survives the failure of
+the next; a source that fails stops the stage only after the others are in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.data.card import Card
+from components.data.catalog import CARDS, find_reader, load_cards
+from components.data.deidentify import keyed_hash
+from components.data.reading import ReadContext, Rejection, resolve_inside
+from components.errors import ChecksumMismatch, DataError, DatasetMissing, ProjectError, TooManyRejected
+from components.records import Record, record_schema, to_rows
+from components.settings import Settings, load_secrets
+from components.tracking.commit import folder_aside, write_json
+from components.tracking.digest import digest_file, digest_json, digest_tree
+from components.tracking.stage import open_stage
+from components.tracking.tables import ShardWriter, read_table
+
+CODE = Path(__file__).parent
+# What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
+# a test compares this with the readers' imports.
+SHARED_CODE = (
+    "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SourceJob:
+    """One source to bring up to date, in plain values that any worker can be sent."""
+
+    card: Card
+    root: Path
+    output: Path
+    max_side: int
+    shard_bytes: int
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SourceResult:
+    """What became of one source; `error` is its message when it failed."""
+
+    name: str
+    modality: str
+    read: int = 0
+    kept: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
+    seconds: float = 0.0
+    was_kept: bool = False
+    error: str = ""
+
+
+def run_ingest(settings: Settings) -> None:
+    """Bring `artifacts/records` up to date with the selected sources.
+
+    Raises:
+        DatasetMissing: a selected source has no folder.
+        DataError: a source could not be read, or one patient is in two splits; the others are committed.
+    """
+    output = settings.work_root / "records"
+    cards, dropped = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
+    check_present(cards, settings.corpus.data_root)
+    inputs = [settings.corpus.data_root, CARDS]
+    with open_stage(
+        "ingest", settings, output=output, inputs=inputs, sections=["corpus", "ingest"], in_place=True
+    ) as work:
+        remove_others(work.scratch, [card.name for card in cards])
+        jobs = make_jobs(settings, cards, work.scratch)
+        results = read_sources(jobs, workers=settings.ingest.jobs, backend=settings.ingest.backend)
+        print_results(results)
+        raise_failures(results)
+        check_patients(work.scratch)
+        for result in results:
+            work.count(read=result.read, kept=result.kept, rejected=result.rejected)
+        work.details = {"sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped}
+        log_contact_sheet(work.scratch, work.run)
+
+
+def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[SourceJob]:
+    """Turn settings into one job a source."""
+    secret = load_secrets().patient_key.get_secret_value().encode()
+    data_root, ingest = settings.corpus.data_root, settings.ingest
+    return [
+        SourceJob(
+            card=card, root=data_root / card.name, output=output / card.name, max_side=ingest.max_side,
+            shard_bytes=ingest.shard_megabytes << 20, secret=secret,
+        )
+        for card in cards
+    ]  # fmt: skip
+
+
+def allowed_cards(cards: Sequence[Card], allow_noncommercial: bool) -> tuple[list[Card], list[str]]:
+    """Part the cards into those whose terms allow this corpus's use and the names of those dropped."""
+    dropped = [card.name for card in cards if card.terms.commercial_use == "no" and not allow_noncommercial]
+    return [card for card in cards if card.name not in dropped], dropped
+
+
+def check_present(cards: Iterable[Card], data_root: Path) -> None:
+    """Raise DatasetMissing, naming every selected source without a folder and how to obtain it."""
+    missing = [card for card in cards if not (data_root / card.name).is_dir()]
+    if missing:
+        names = ", ".join(card.name for card in missing)
+        raise DatasetMissing(f"no files of: {names}", where=str(data_root), fix=missing[0].obtain)
+
+
+def remove_others(output: Path, names: Sequence[str]) -> None:
+    """Remove the folders of sources that are no longer selected, and what a crash left aside."""
+    for folder in output.iterdir() if output.is_dir() else ():
+        if folder.is_dir() and folder.name not in names:
+            shutil.rmtree(folder)
+
+
+def source_digest(job: SourceJob) -> str:
+    """Return the digest of everything that decides a source's records."""
+    code = [*(CODE / f"{name}.py" for name in SHARED_CODE), CODE / "readers" / f"{job.card.reader}.py"]
+    return digest_json(
+        {
+            "card": job.card.model_dump(mode="json"),
+            "reader": find_reader(job.card.reader).VERSION,
+            "code": [digest_file(path) for path in (*code, CODE.parent / "records.py")],
+            "raw": digest_tree(job.root),
+            "settings": [job.max_side, job.shard_bytes],
+            "key": keyed_hash(job.secret, "digest of the key"),
+        }
+    )
+
+
+def read_sources(jobs: Sequence[SourceJob], *, workers: int, backend: str) -> list[SourceResult]:
+    """Bring every source up to date, the largest first; results come in the jobs' order."""
+    from joblib import Parallel, delayed
+    from rich.progress import Progress, TimeElapsedColumn
+
+    def size(job: SourceJob) -> int:
+        return sum(path.stat().st_size for path in job.root.rglob("*") if path.is_file())
+
+    ordered = sorted(jobs, key=size, reverse=True)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as progress:
+        bar = progress.add_task("sources", total=len(jobs))
+        results: dict[str, SourceResult] = {}
+        pool = Parallel(n_jobs=workers, backend=backend, return_as="generator_unordered", batch_size=1)
+        for result in pool(delayed(update_source)(job) for job in ordered):
+            results[result.name] = result
+            progress.update(bar, advance=1, description=f"read {result.name}")
+    return [results[job.card.name] for job in jobs]
+
+
+def update_source(job: SourceJob) -> SourceResult:
+    """Read one source unless nothing that decides it changed; a ProjectError becomes the result's error."""
+    started = time.perf_counter()
+    try:
+        digest = source_digest(job)
+        manifest = _committed(job.output, digest)
+        was_kept = manifest is not None
+        if manifest is None:
+            check_checksums(job.card, job.root)
+            manifest = _read_source(job, digest)
+    except ProjectError as error:
+        return SourceResult(job.card.name, job.card.modality, error=str(error))
+    return SourceResult(
+        job.card.name, job.card.modality, read=manifest["read"], kept=manifest["kept"],
+        rejected=manifest["rejected"], digest=digest, seconds=time.perf_counter() - started, was_kept=was_kept,
+    )  # fmt: skip
+
+
+def _committed(output: Path, digest: str) -> dict[str, Any] | None:
+    path = output / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.is_file() else {}
+    return manifest if manifest.get("digest") == digest else None
+
+
+def check_checksums(card: Card, root: Path) -> None:
+    """Raise ChecksumMismatch or DatasetMissing for a pinned file that is another or absent."""
+    for name, pinned in card.sha256.items():
+        path = resolve_inside(root, name)
+        if not path.is_file():
+            raise DatasetMissing(f"{card.name}: pinned file is absent", where=str(path), fix=card.obtain)
+        found = digest_file(path)
+        if found != pinned:
+            raise ChecksumMismatch(
+                f"{card.name}: sha256 is {found[:12]}…, pinned {pinned[:12]}…", where=str(path), fix=card.obtain
+            )
+
+
+def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
+    context = ReadContext(max_side=job.max_side, secret=job.secret)
+    refused: list[Rejection] = []
+    with folder_aside(job.output) as scratch:
+        with ShardWriter(scratch, record_schema(), shard_bytes=job.shard_bytes) as writer:
+            samples = find_reader(job.card.reader).read(job.root, job.card, context)
+            for row in to_rows(keep_records(samples, refused)):
+                writer.write(row)
+        reasons = Counter(rejection.reason for rejection in refused)
+        check_tolerance(job.card, kept=writer.num_rows, reasons=reasons)
+        lines = (json.dumps({"where": r.where, "reason": r.reason}, ensure_ascii=False) for r in refused)
+        (scratch / "rejected.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        manifest = {
+            "source": job.card.name, "digest": digest, "read": writer.num_rows + len(refused),
+            "kept": writer.num_rows, "rejected": dict(sorted(reasons.items())),
+        }  # fmt: skip
+        write_json(scratch / "manifest.json", manifest)
+    return manifest
+
+
+def keep_records(samples: Iterable[Record | Rejection], refused: list[Rejection]) -> Iterator[Record]:
+    """Pass records on; put rejections, and records whose id was seen before, into `refused`."""
+    seen: set[str] = set()
+    for sample in samples:
+        if isinstance(sample, Rejection):
+            refused.append(sample)
+        elif sample.record_id in seen:
+            refused.append(Rejection(sample.source_path, "record_id_repeated"))
+        else:
+            seen.add(sample.record_id)
+            yield sample
+
+
+def check_tolerance(card: Card, *, kept: int, reasons: Counter[str]) -> None:
+    """Raise TooManyRejected when more of a source was refused than its card tolerates, or all of it."""
+    total = kept + reasons.total()
+    if kept and reasons.total() <= card.tolerance * total:
+        return
+    top = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)) or "nothing was read"
+    raise TooManyRejected(
+        f"{card.name}: {reasons.total()} of {total} rejected, tolerated are {card.tolerance:.0%}: {top}",
+        where=f"conf/sources/{card.name}.yaml", fix="mend the files, or the card's options or tolerance",
+    )  # fmt: skip
+
+
+def raise_failures(results: Sequence[SourceResult]) -> None:
+    """Raise DataError with every failed source's message; the good ones are committed by now."""
+    failed = [result for result in results if result.error]
+    if failed:
+        told = "\n".join(result.error for result in failed)
+        names = ", ".join(result.name for result in failed)
+        raise DataError(f"{len(failed)} of {len(results)} sources failed: {names}\n{told}", fix="gmai sources")
+
+
+def check_patients(records: Path) -> None:
+    """Raise DataError when one patient's records are in two splits, in one source or across sources."""
+    table = read_table(records, ["patient_key", "split", "source"])
+    first: dict[str, tuple[str, str]] = {}
+    for row in table.group_by(["patient_key", "split", "source"]).aggregate([]).to_pylist():
+        split, source = first.setdefault(row["patient_key"], (row["split"], row["source"]))
+        if split != row["split"]:
+            where = f"conf/sources/{source}.yaml and conf/sources/{row['source']}.yaml"
+            raise DataError(
+                f"one patient is in {split} and in {row['split']}", where=where, fix="mend the split rule"
+            )
+
+
+def summary(result: SourceResult) -> dict[str, Any]:
+    """What the stage's manifest says of a source: the same whether it was read or kept."""
+    return {"digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected}
+
+
+def print_results(results: Sequence[SourceResult]) -> None:
+    """Print what became of each source."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("source", "modality", "read", "kept", "rejected", "seconds", "", title="ingest")
+    for r in results:
+        state = "[red]failed[/]" if r.error else "[dim]unchanged, not read again[/]" if r.was_kept else "read"
+        refused = str(sum(r.rejected.values()))
+        table.add_row(r.name, r.modality, str(r.read), str(r.kept), refused, f"{r.seconds:.1f}", state)
+    Console().print(table)
+
+
+def log_contact_sheet(records: Path, run: Any) -> None:
+    """Hand the run a picture of sample images with their labels and boxes."""
+    import tempfile
+
+    from components.data.contact_sheet import draw_contact_sheet
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.png"
+        path.write_bytes(draw_contact_sheet(records))
+        run.log_artifact(path)
