@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,11 +102,33 @@ def test_the_flow_walks_the_same_graph_and_names_its_tasks(toy: Path) -> None:
 def test_two_flows_at_once_without_a_server_started_by_hand(toy: Path) -> None:
     command = [sys.executable, "-m", "flows", "retrain"]
     flows = [
-        subprocess.Popen(command, cwd=toy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(command, cwd=toy, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    texts = [flow.communicate(timeout=300)[0] for flow in flows]
-    assert [flow.returncode for flow in flows] == [0, 0], "\n".join(texts)
-    assert "Traceback" not in "".join(texts)
-    ends = sorted(text.strip().splitlines()[-1] for text in texts)
-    assert ends == ["['first', 'second', 'third']", "[]"]
+    outputs, logs = zip(*(flow.communicate(timeout=300) for flow in flows), strict=True)
+    assert [flow.returncode for flow in flows] == [0, 0], "\n".join(logs)
+    assert "Traceback" not in "".join(logs)
+    assert sorted(text.splitlines()[-1] for text in outputs) == ["['first', 'second', 'third']", "[]"]
+
+
+@pytest.mark.slow
+def test_a_schedule_fires_without_a_server_started_by_hand(toy: Path) -> None:
+    command = [sys.executable, "-m", "flows.deploy", "--cron", "* * * * *"]
+    with (toy / "log").open("w") as log:
+        serving = subprocess.Popen(command, cwd=toy, stdout=log, stderr=log)
+    until = time.monotonic() + 240
+    while not (toy / "d.txt").exists():
+        assert serving.poll() is None, (toy / "log").read_text()
+        assert time.monotonic() < until, (toy / "log").read_text()
+        time.sleep(0.5)
+    serving.send_signal(signal.SIGINT)
+    assert serving.wait(60) == 0, (toy / "log").read_text()
+    assert not list(living_in(toy)), "the server and the run ended with it"
+
+
+def living_in(folder: Path) -> Iterator[str]:
+    """Command lines of the processes that work in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == folder:
+                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()

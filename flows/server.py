@@ -1,0 +1,86 @@
+"""A Prefect server for as long as a schedule is served: the temporary one that flows start has no scheduler.
+
+Bound to the loopback address. With PREFECT_API_URL set, that server is used and none is started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import PipelineError
+from flows.environment import SERVER_START_SECONDS
+from flows.runner import GRACE_SECONDS, die_with_parent
+
+HOST = "127.0.0.1"
+API = "PREFECT_API_URL"
+
+
+@contextmanager
+def scheduling_server(log: Path) -> Generator[str]:
+    """Yield the address of a server that schedules; one started here ends with the block.
+
+    Raises:
+        PipelineError: it did not answer in time; `log` says why.
+    """
+    if os.environ.get(API):
+        yield os.environ[API]
+        return
+    port = _free_port()
+    os.environ[API] = f"http://{HOST}:{port}/api"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as handle:
+        command = [sys.executable, "-m", "flows.server", str(port)]
+        process = subprocess.Popen(command, stdout=handle, stderr=handle, start_new_session=True)
+    try:
+        _wait_until_healthy(process, log)
+        yield os.environ[API]
+    finally:
+        del os.environ[API]
+        _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + SERVER_START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{os.environ[API]}/health", timeout=2):  # noqa: S310
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.5)
+    raise PipelineError("the Prefect server did not start", where=str(log), fix=f"cat {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main() -> None:
+    """Become the server; end when the process that started it ends."""
+    die_with_parent()
+    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", sys.argv[1]]
+    os.execv(sys.executable, [sys.executable, *command])
+
+
+if __name__ == "__main__":
+    main()
