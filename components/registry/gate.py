@@ -66,13 +66,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Case:
-    """All that a gate may look at. `reversal_problem` says why the champion could not be returned to."""
+    """All that a gate may look at."""
 
     candidate: Evidence
     policy: Policy
     champion: Evidence | None = None
     comparison: Comparison | None = None
-    reversal_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,16 +226,23 @@ def reversibility(case: Case) -> Finding:
     """The champion can be returned to: its package is whole before the alias leaves it."""
     if case.champion is None:
         return Finding("", "passed", "there is no champion to return to")
-    if case.reversal_problem:
-        return Finding("", "failed", f"version {case.champion.version}: {case.reversal_problem}")
-    return Finding("", "passed", f"version {case.champion.version} is whole")
+    problem = package_problem(case.champion.package_digest, case.champion.model_digest)
+    result: Result = "failed" if problem else "passed"
+    return Finding("", result, f"version {case.champion.version}: {problem or 'its package is whole'}")
+
+
+def package_problem(found: str, registered: str) -> str:
+    """Say why a package cannot be served again, or ""."""
+    if not found:
+        return "its package is gone"
+    return "" if found == registered else "its weights are not those that were registered"
 
 
 def _paired(comparison: Comparison, margin: float) -> Finding:
     measured = {name: float(value) for name, value in asdict(comparison).items()}
     words = (
-        f"candidate minus champion {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}] on "
-        f"{comparison.num_items} items of {comparison.num_clusters} patients, margin {margin:g}"
+        f"candidate minus champion {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}] "
+        f"on {comparison.num_items} items of {comparison.num_clusters} patients, margin {margin:g}"
     )
     return Finding("", _against(comparison.low, comparison.high, margin), words, measured)
 

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,18 @@ def append_event(
     """
     path = path or LEDGER
     events = read_ledger(path)
-    known = {"model_digest": "", "report_digest": "", "policy_hash": "", "outcome": "", "reason": ""} | (
-        facts or {}
-    )
+    known = {"model_digest": "", "report_digest": "", "policy_hash": "", "outcome": "", "reason": ""}
     event = Event(
-        index=len(events), time=datetime.now(timezone.utc).isoformat(timespec="seconds"), who=identity(), kind=kind,
-        model=model, moved_from=moved_from, moved_to=moved_to, previous=events[-1].hash if events else FIRST, **known,
-    ).sealed()  # fmt: skip
+        index=len(events),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=identity(),
+        kind=kind,
+        model=model,
+        moved_from=moved_from,
+        moved_to=moved_to,
+        previous=events[-1].hash if events else FIRST,
+        **{**known, **(facts or {})},
+    ).sealed()
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(asdict(event), sort_keys=True, ensure_ascii=False) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -136,7 +141,7 @@ def events_until(events: Iterable[Event], when: datetime | None) -> tuple[Event,
     """Return the events up to a moment (all of them for None); a moment without a zone is UTC."""
     if when is None:
         return tuple(events)
-    moment = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    moment = when if when.tzinfo else when.replace(tzinfo=UTC)
     return tuple(event for event in events if datetime.fromisoformat(event.time) <= moment)
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import ProjectError, TrackingError
 from components.settings import Settings
 from components.tracking.redact import redact_mapping
-from components.tracking.runs import known_secrets
+from components.tracking.runs import known_secrets, metric_name
 from components.tracking.store import Store, open_store, unreachable
 
 if TYPE_CHECKING:
@@ -104,12 +105,12 @@ class Registry:
 
     def set_tags(self, number: str, tags: Mapping[str, object]) -> None:
         """Set a version's tags, secrets hidden."""
-        for name, value in redact_mapping(tags, known_secrets()).items():
+        for name, value in _clean(tags).items():
             self.store.client.set_model_version_tag(self.name, number, name, value)
 
     def register(self, folder: Path, *, code: Path, run_id: str, tags: Mapping[str, object], note: str) -> Version:
         """Package a model folder with its serving code under the run that trained it; return the new version."""
-        hidden = redact_mapping(tags, known_secrets())
+        hidden = _clean(tags)
         model_id = log_package(self.store, folder, code=code, run_id=run_id, name=self.name, tags=hidden)
         if not self.store.client.search_registered_models(f"name='{self.name}'"):
             self.store.client.create_registered_model(self.name)
@@ -183,11 +184,12 @@ def log_package(store: Store, folder: Path, *, code: Path, run_id: str, name: st
 
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_experiment(experiment_id=store.experiment_id)
-    with _own_code(code) as packages:
+    with _own_code(code) as packages, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # MLflow asks for type hints and an input example
         info = Model.log(
             None, flavor=mlflow.pyfunc, name=name, run_id=run_id, python_model=str(code), code_paths=packages,
             artifacts={"model": str(folder)}, pip_requirements=requirements(), tags=dict(tags),
-            flavor_name="pyfunc.ModelFromCode",
+            flavor_name="pyfunc.ModelFromCode", signature=signature(),
         )  # fmt: skip
     return str(info.model_id)
 
@@ -199,6 +201,18 @@ def read_artifact(store: Store, run_id: str, name: str) -> bytes | None:
             return Path(store.client.download_artifacts(run_id, name, folder)).read_bytes()
         except unreachable():
             return None
+
+
+def signature() -> Any:
+    """Return what the package takes (image bytes, a question; how long an answer may be) and gives."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image"), ColSpec(DataType.string, "question")]),
+        outputs=Schema([ColSpec(DataType.string)]),
+        params=ParamSchema([ParamSpec("max_new_tokens", DataType.integer, 48)]),
+    )
 
 
 def requirements() -> list[str]:
@@ -216,6 +230,11 @@ def _own_code(code: Path) -> Generator[list[str]]:
         copied = Path(folder) / root.name
         shutil.copytree(root, copied, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         yield [str(copied)]
+
+
+def _clean(tags: Mapping[str, object]) -> dict[str, str]:
+    """Hide secrets, and write names as MLflow takes them ("train@x" becomes "train_x")."""
+    return {metric_name(name): value for name, value in redact_mapping(tags, known_secrets()).items()}
 
 
 def _version(row: ModelVersion) -> Version:
