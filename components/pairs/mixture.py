@@ -1,0 +1,48 @@
+"""Which rows a training stage reads: a ratio for each kind of pair and each source.
+
+A row's fate depends on its own id and the seed alone, so adding rows never changes what happens to the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def sample_mixture(
+    pair_ids: Sequence[str], kinds: Sequence[str], sources: Sequence[str], *,
+    kind_ratios: Mapping[str, float], source_ratios: Mapping[str, float], seed: int,
+) -> np.ndarray[Any, np.dtype[np.int64]]:  # fmt: skip
+    """Return the row numbers to read, in order, a row n times when its ratio asks for n.
+
+    The ratio of a row is that of its kind (0 when absent) times that of its source (1 when absent). A ratio
+    of 2.3 gives two copies and, to the 30 % of rows whose hash says so, a third.
+
+    Raises:
+        ValueError: columns of different lengths, or a negative ratio.
+    """
+    if not len(pair_ids) == len(kinds) == len(sources):
+        raise ValueError(f"columns of {len(pair_ids)}, {len(kinds)} and {len(sources)} rows")
+    if min((*kind_ratios.values(), *source_ratios.values()), default=0) < 0:
+        raise ValueError("a mixture ratio is negative")
+    copies = [
+        _copies(pair_id, kind_ratios.get(kind, 0.0) * source_ratios.get(source, 1.0), seed)
+        for pair_id, kind, source in zip(pair_ids, kinds, sources, strict=True)
+    ]
+    return np.repeat(np.arange(len(copies), dtype=np.int64), copies)
+
+
+def _copies(pair_id: str, ratio: float, seed: int) -> int:
+    whole = math.floor(ratio)
+    rest = ratio - whole
+    return whole + (rest > 0 and unit_hash(pair_id, seed) < rest)
+
+
+def unit_hash(pair_id: str, seed: int) -> float:
+    """Return a number of [0, 1) that depends on the id and the seed alone."""
+    digest = hashlib.blake2b(f"{seed}\x1f{pair_id}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big") / 2**56

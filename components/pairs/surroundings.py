@@ -1,0 +1,90 @@
+"""What a record's source says around it: how common each label is, so that questions do not answer themselves.
+
+One pass over the records, without images. It bounds its memory (counts a source and label, at most
+`PARTNERS_KEPT` records a study) and does not depend on the order of the records.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from components.pairs.facts import SIDES, absent_labels, present_labels
+from components.records import Record, stable_id
+
+PARTNERS_KEPT = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Another record of the same study that may be compared with this one."""
+
+    record_id: str
+    split: str
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+    counts: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class Surroundings:
+    """Counts over one source, gathered by `look_around`."""
+
+    present: Counter[str] = field(default_factory=Counter)
+    absent: Counter[str] = field(default_factory=Counter)
+    sides: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    counts: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
+
+    def acceptance(self, label: str, *, is_present: bool) -> float:
+        """Return how often a yes (or no) about a label may be asked so that both are equally common, 0-1."""
+        yes, no = self.present[label], self.absent[label]
+        asked, other = (yes, no) if is_present else (no, yes)
+        return min(1.0, other / asked) if asked else 0.0
+
+    def is_two_sided(self, label: str) -> bool:
+        """Tell whether the source has the label on both sides of the body."""
+        return self.sides[label].issuperset(SIDES)
+
+    def partners_of(self, record: Record) -> list[Partner]:
+        """List kept records of the same study, this one left out, in a fixed order."""
+        kept = heapq.nsmallest(PARTNERS_KEPT, self.partners.get(_study(record), []), key=lambda item: item[0])
+        return [
+            partner for _, partner in kept
+            if partner.record_id != record.record_id and partner.split == record.split
+        ]  # fmt: skip
+
+
+def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
+    """Gather the surroundings of each source."""
+    found: dict[str, Surroundings] = defaultdict(Surroundings)
+    for record in records:
+        _add(found[record.source], record)
+    return dict(found)
+
+
+def _add(around: Surroundings, record: Record) -> None:
+    present, absent = present_labels(record), absent_labels(record)
+    around.present.update(present)
+    around.absent.update(absent)
+    regions = Counter(region.label for region in record.regions)
+    for region in record.regions:
+        around.sides[region.label].add(region.side)
+    for label, count in regions.items():
+        around.counts[label].add(count)
+    if record.regions_complete:
+        partner = Partner(record.record_id, record.split, present, absent, tuple(sorted(regions.items())))
+        _keep(around.partners[_study(record)], partner)
+
+
+def _keep(kept: list[tuple[str, Partner]], partner: Partner) -> None:
+    """Hold the `PARTNERS_KEPT` partners of smallest hash, whatever the order they come in."""
+    kept.append((stable_id("partner", partner.record_id), partner))
+    if len(kept) > 2 * PARTNERS_KEPT:
+        kept[:] = heapq.nsmallest(PARTNERS_KEPT, kept, key=lambda item: item[0])
+
+
+def _study(record: Record) -> str:
+    return f"{record.patient_key}\x1f{record.study_key}"

@@ -1,0 +1,1 @@
+"""The words of each language: sentence shapes and grammar, apart from what is said."""
