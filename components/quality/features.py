@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.records import NOT_STATED
 from components.tracking.tables import read_table, shards_below
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ PAIR_COLUMNS = (
 )  # fmt: skip
 TEXT_COLUMNS = ("pair_id", "kind", "language", "modality", "department", "task", "patient_key", "split", "source")
 RECORD_COLUMNS = (
-    "record_id", "modality", "labels", "absent_labels", "text", "comparison", "facts",
+    "record_id", "modality", "body_part", "labels", "absent_labels", "text", "comparison", "facts",
     "regions.list.element.box", "questions.list.element.answer",
 )  # fmt: skip
-STATED = ("labels", "absent_labels", "facts", "regions", "questions", "text", "comparison")
+STATED = ("body_part", "labels", "absent_labels", "facts", "regions", "questions", "text", "comparison")
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _record_shard_facts(path: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "modality": columns["modality"],
-            "num_statements": [sum(len(value or ()) for value in row) for row in stated],
+            "num_statements": [sum(len(value or ()) for value in row if value != NOT_STATED) for row in stated],
             "boxes_valid": [all(is_valid_box(box) for box in row) for row in boxes],
         },
         index=pd.Index(columns["record_id"], name="record_id"),

@@ -66,7 +66,7 @@ BAD_PAIRS: dict[str, Planter] = {
 }
 BAD_RECORDS: dict[str, Callable[[Record], Record]] = {
     "image_has_pixels": lambda r: replace(r, width=0),
-    "label_stated": lambda r: replace(r, labels=(), regions=()),
+    "label_stated": lambda r: replace(r, labels=(), regions=(), body_part="not stated"),
     "record_boxes_valid": lambda r: replace(r, regions=(Region("lung", (0.1, 0.2, 0.5, 1.6)),)),
 }
 
