@@ -106,6 +106,14 @@ def rollback() -> None:
 
 
 @app.command(rich_help_panel="Registry")
+def history(at: Annotated[str, typer.Option(help="moment, ISO 8601; UTC if no zone is given")] = "") -> None:
+    """Print what happened in the registry, up to a moment, and who was champion then."""
+    from components.registry.report import print_history
+
+    print_history(at)
+
+
+@app.command(rich_help_panel="Registry")
 def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> None:
     """Follow a record from its source file through pair, pack and training run to the model versions."""
     from components.registry.trace import print_trace

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 
 from rich.console import Console
 from rich.table import Table
 
+from components.errors import ConfigError
 from components.registry.gate import Evidence, Finding, Verdict
+from components.registry.ledger import champion_of, events_until, read_ledger
 
 COLOURS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "INCONCLUSIVE": "magenta"}
 MARKS = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
@@ -31,6 +34,25 @@ def print_verdict(verdict: Verdict, *, title: str, console: Console | None = Non
     console = console or Console()
     console.print(table)
     console.print(f"[bold {COLOURS[verdict.outcome]}]{verdict.outcome}[/]")
+
+
+def print_history(at: str, *, console: Console | None = None) -> None:
+    """Print the ledger up to a moment ("" for now); ConfigError when the moment is not ISO 8601."""
+    try:
+        when = datetime.fromisoformat(at) if at else None
+    except ValueError as error:
+        raise ConfigError(f"not a moment: {at!r}", where="--at", fix="gmai history --at 2026-03-01") from error
+    events = events_until(read_ledger(), when)
+    table = Table(title="registry", title_justify="left")
+    for column in ("time", "who", "what", "model", "from", "to", "outcome", "why"):
+        table.add_column(column, overflow="fold")
+    for event in events:
+        moved = (event.moved_from or "none", event.moved_to or "none")
+        table.add_row(event.time, event.who, event.kind, event.model, *moved, event.outcome, event.reason)
+    console = console or Console()
+    console.print(table)
+    for model in sorted({event.model for event in events}):
+        console.print(f"champion of {model}: version {champion_of(events, model) or 'none'}")
 
 
 def verdict_page(verdict: Verdict, evidence: Evidence, *, title: str) -> str:

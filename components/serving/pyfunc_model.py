@@ -9,13 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from components.errors import DataError
 from components.tracking.served import PythonModel, serve
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LONGEST_QUESTION = 2000
 MAX_NEW_TOKENS = 48

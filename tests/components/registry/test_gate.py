@@ -1,0 +1,156 @@
+from dataclasses import replace
+
+import pytest
+
+from components.errors import ConfigError
+from components.registry.gate import Case, Comparison, Evidence, Policy, decide, find_gate, gate_functions
+
+DIGEST = "d" * 64
+ROW = {"stage": "train", "output": "artifacts/models/last", "digest": DIGEST, "fingerprint": "f", "run_id": "r"}
+SCORE = {"benchmark": "closed", "metric": "accuracy", "value": 0.6, "low": 0.5, "high": 0.7, "n": 100,
+         "baseline": 0.4, "fingerprint": "p1"}  # fmt: skip
+GOOD = Evidence(
+    model_digest=DIGEST,
+    files={"model.safetensors": "s", "config.json": "c"},
+    evaluated_digest=DIGEST,
+    package_digest=DIGEST,
+    quality={"passed": True, "failed": [], "rejected_share": 0.1},
+    lineage=({**ROW, "gaps": ()},),
+    image_minus_blind={"value": 0.2, "low": 0.1, "high": 0.3, "n": 100},
+    scores=(SCORE,),
+)
+CHAMPION = replace(GOOD, model_digest="e" * 64, package_digest="e" * 64, version="3")
+POLICY = Policy("closed", 0.0, 0.01, True, 0.5, dict.fromkeys(gate_functions(), "REJECT"), "h")
+BETTER = Comparison(0.1, 0.05, 0.15, 100, 20, 12, 2)
+
+
+def found(gate: str, **case):
+    return find_gate(gate)(Case(**{"candidate": GOOD, "policy": POLICY, **case}))
+
+
+def test_a_good_first_model_is_promoted() -> None:
+    verdict = decide(Case(GOOD, POLICY))
+    assert (verdict.outcome, verdict.champion_version, verdict.policy_hash) == ("PROMOTE", "", "h")
+    assert {finding.result for finding in verdict.findings} == {"passed"}
+    assert verdict.reasons() == ""
+
+
+def test_every_piece_of_evidence_that_is_missing_fails_and_is_named() -> None:
+    verdict = decide(Case(Evidence(DIGEST, {}), POLICY, CHAMPION))
+    assert verdict.outcome == "REJECT"
+    for words in ("no safetensors", "evaluated weights are not known", "packaged weights are not known",
+                  "missing evidence: the quality check's results", "missing evidence: image minus blind",
+                  "missing evidence: the score 'closed'", "the chain does not end in this model"):  # fmt: skip
+        assert words in verdict.reasons()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"files": {"model.safetensors": "s", "optimizer.pt": "x"}}, "unsafe file optimizer.pt"),
+        ({"files": {"model.safetensors": "s", "code.py": "x"}}, "unsafe file code.py"),
+        ({"files": {"config.json": "c"}}, "no safetensors"),
+        ({"damaged": ("model.safetensors: cut short",)}, "cut short"),
+        ({"evaluated_digest": "0" * 64}, "evaluated weights are others"),
+        ({"package_digest": "0" * 64}, "packaged weights are others"),
+    ],
+)
+def test_integrity(change, words: str) -> None:
+    finding = found("integrity", candidate=replace(GOOD, **change))
+    assert finding.result == "failed"
+    assert words in finding.reason
+
+
+def test_a_gap_in_the_lineage_fails_unless_the_policy_does_not_ask() -> None:
+    gap = replace(GOOD, lineage=({**ROW, "gaps": ("no finished run",)},))
+    assert found("lineage_complete", candidate=gap).reason == "train: no finished run"
+    assert found("lineage_complete", candidate=gap).result == "failed"
+    assert (
+        found("lineage_complete", candidate=gap, policy=replace(POLICY, require_lineage=False)).result == "passed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quality", "words"),
+    [
+        ({"passed": False, "failed": ["unique_ids"], "rejected_share": 0.1}, "expectation unique_ids failed"),
+        ({"passed": False, "failed": [], "rejected_share": 0.1}, "did not pass"),
+        ({"passed": True, "failed": [], "rejected_share": 0.6}, "60.0% of the rows"),
+        ({"passed": True, "failed": []}, "missing evidence: the share"),
+    ],
+)
+def test_data_quality(quality, words: str) -> None:
+    finding = found("data_quality", candidate=replace(GOOD, quality=quality))
+    assert finding.result == "failed"
+    assert words in finding.reason
+
+
+@pytest.mark.parametrize(("low", "result"), [(0.001, "passed"), (0.0, "failed"), (-0.1, "failed")])
+def test_seeing_must_be_sure(low: float, result: str) -> None:
+    margin = {"value": 0.2, "low": low, "high": 0.3, "n": 100}
+    assert found("beats_blind", candidate=replace(GOOD, image_minus_blind=margin)).result == result
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "result"),
+    [(0.0, 0.1, "passed"), (-0.005, 0.1, "passed"), (-0.05, 0.1, "inconclusive"), (-0.05, -0.02, "failed")],
+)
+def test_the_same_items_answered_by_both(low: float, high: float, result: str) -> None:
+    finding = found("not_worse_than_champion", champion=CHAMPION, comparison=replace(BETTER, low=low, high=high))
+    assert finding.result == result
+    assert finding.measured["num_clusters"] == 20
+
+
+@pytest.mark.parametrize(("value", "result"), [(0.9, "passed"), (0.6, "inconclusive"), (0.2, "failed")])
+def test_intervals_when_single_answers_are_gone(value: float, result: str) -> None:
+    score = {**SCORE, "value": value, "low": value - 0.05, "high": value + 0.05}
+    finding = found("not_worse_than_champion", candidate=replace(GOOD, scores=(score,)), champion=CHAMPION)
+    assert finding.result == result
+
+
+def test_another_fingerprint_tells_nothing() -> None:
+    other = replace(CHAMPION, scores=({**SCORE, "fingerprint": "p2"},))
+    assert found("not_worse_than_champion", champion=other, comparison=BETTER).result == "inconclusive"
+
+
+def test_the_champion_itself_is_not_worse_than_itself() -> None:
+    assert found("not_worse_than_champion", champion=replace(GOOD, version="3")).result == "passed"
+
+
+def test_the_champion_must_be_whole() -> None:
+    assert found("reversibility", champion=CHAMPION).result == "passed"
+    gone = found("reversibility", champion=replace(CHAMPION, package_digest=""))
+    assert (gone.result, gone.reason) == ("failed", "version 3: its package is gone")
+    assert found("reversibility", champion=replace(CHAMPION, package_digest="x")).result == "failed"
+
+
+def test_gates_do_not_compensate_and_the_worst_decides() -> None:
+    blind = replace(GOOD, image_minus_blind={"value": 0, "low": -0.1, "high": 0.1, "n": 9})
+    hold = replace(POLICY, rules={**POLICY.rules, "beats_blind": "HOLD"})
+    assert decide(Case(blind, hold)).outcome == "HOLD"
+    assert decide(Case(replace(blind, package_digest=""), hold)).outcome == "REJECT"
+    unclear = replace(BETTER, low=-0.5, high=0.5)
+    assert decide(Case(GOOD, POLICY, CHAMPION, unclear)).outcome == "INCONCLUSIVE"
+    assert decide(Case(blind, hold, CHAMPION, unclear)).outcome == "HOLD"
+
+
+def test_no_gates_promote_nothing() -> None:
+    assert decide(Case(GOOD, replace(POLICY, rules={}))).outcome == "INCONCLUSIVE"
+
+
+def test_an_unknown_gate_is_named_with_its_neighbours() -> None:
+    with pytest.raises(ConfigError, match="no gate is called 'integrety'; near: integrity"):
+        decide(Case(GOOD, replace(POLICY, rules={"integrety": "REJECT"})))
+
+
+def test_the_gates_are_those_of_the_policy_file(project_gates) -> None:
+    assert set(project_gates) == set(gate_functions())
+
+
+@pytest.fixture
+def project_gates():
+    from pathlib import Path
+
+    import yaml
+
+    return yaml.safe_load((Path(__file__).parents[3] / "conf/promotion/default.yaml").read_text())["gates"]
