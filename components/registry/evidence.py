@@ -12,9 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.errors import TrackingError
+from components.evaluation.statistics import paired_difference
 from components.registry.gate import Comparison, Evidence
 from components.tracking.digest import digest_file, digest_json, digest_tree, files_below
 from components.tracking.lineage import LineageRow
@@ -23,7 +22,6 @@ from components.tracking.tables import iterate_rows
 
 EVIDENCE_ARTIFACT, ITEMS_ARTIFACT, REGISTER_RUN_TAG = "evidence.json", "items.json", "gmai.register_run"
 LONGEST_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
-RESAMPLES = 2000
 
 
 def gather_evidence(
@@ -168,28 +166,18 @@ def primary_items(predictions: Path, primary: str) -> dict[str, tuple[str, float
     }
 
 
-def compare(candidate: Evidence, champion: Evidence | None, *, seed: int) -> Comparison | None:
+def compare(candidate: Evidence, champion: Evidence | None, *, resamples: int, seed: int) -> Comparison | None:
     """Compare two models on the same items, patients resampled; None unless both answered the same ones."""
     if champion is None or not candidate.items or candidate.items.keys() != champion.items.keys():
         return None
     order = sorted(candidate.items)
-    differences = np.array([candidate.items[item][1] - champion.items[item][1] for item in order])
-    patients = np.array([candidate.items[item][0] for item in order])
-    low, high = cluster_interval(differences, patients, seed=seed)
+    ours, theirs = ([model.items[item][1] for item in order] for model in (candidate, champion))
+    patients = [candidate.items[item][0] for item in order]
+    found = paired_difference(ours, theirs, patients, resamples=resamples, seed=seed)
+    interval = found.interval
     return Comparison(
-        float(differences.mean()), low, high, len(order), len(set(patients)),
-        int((differences > 0).sum()), int((differences < 0).sum()),
-    )  # fmt: skip
-
-
-def cluster_interval(values: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of `values` (N,), whole clusters resampled."""
-    _, index = np.unique(clusters, return_inverse=True)
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    drawn = np.random.default_rng(seed).integers(0, len(sums), size=(RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+        interval.value, interval.low, interval.high, interval.n, interval.num_clusters, found.wins, found.losses
+    )
 
 
 def _json(path: Path) -> Any | None:

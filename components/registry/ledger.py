@@ -83,8 +83,12 @@ def append_event(
         previous=events[-1].hash if events else FIRST,
         **{**known, **(facts or {})},
     ).sealed()
+    _append_line(path, json.dumps(asdict(event), sort_keys=True, ensure_ascii=False) + "\n")
+    return event
+
+
+def _append_line(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(asdict(event), sort_keys=True, ensure_ascii=False) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line.encode())
@@ -92,7 +96,6 @@ def append_event(
     finally:
         os.close(descriptor)
     flush_to_disk(path.parent)
-    return event
 
 
 def read_ledger(path: Path | None = None) -> tuple[Event, ...]:

@@ -59,7 +59,7 @@ def run_register(settings: Settings) -> None:
         work.count(read=1, kept=1)
         work.details |= {"model_digest": evidence.model_digest, "policy_hash": policy.hash}
         version, evidence = _register(registry, model, evidence, lineage, run=work.run)
-        verdict = judge(registry, evidence, policy, seed=settings.seed)
+        verdict = judge(registry, evidence, policy, resamples=settings.evaluation.bootstrap, seed=settings.seed)
         _record(registry, version, evidence, verdict, run=work.run)
         _act(registry, version, verdict)
         _keep_ledger(registry, version)
@@ -79,7 +79,7 @@ def promote_version(settings: Settings, version: str) -> None:
         print(f"version {version} of {registry.name} is the champion already")
         return
     evidence = evidences.recall_evidence(registry, wanted)
-    verdict = judge(registry, evidence, policy, seed=settings.seed)
+    verdict = judge(registry, evidence, policy, resamples=settings.evaluation.bootstrap, seed=settings.seed)
     print_verdict(verdict, title=f"{registry.name} version {version}")
     _act(registry, wanted, verdict)
     _keep_ledger(registry, wanted)
@@ -137,11 +137,12 @@ def policy_from(promotion: Promotion) -> Policy:
     )
 
 
-def judge(registry: Registry, evidence: Evidence, policy: Policy, *, seed: int) -> Verdict:
+def judge(registry: Registry, evidence: Evidence, policy: Policy, *, resamples: int, seed: int) -> Verdict:
     """Gather the champion's side and decide."""
     version = registry.alias(CHAMPION)
     champion = evidences.recall_evidence(registry, version) if version else None
-    return decide(Case(evidence, policy, champion, evidences.compare(evidence, champion, seed=seed)))
+    comparison = evidences.compare(evidence, champion, resamples=resamples, seed=seed)
+    return decide(Case(evidence, policy, champion, comparison))
 
 
 def _register(
