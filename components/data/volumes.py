@@ -103,7 +103,8 @@ def display(voxels: Array, plane: Plane, index: int) -> Array:
     axial: front up, patient's right on the left; coronal: head up, right on the left; sagittal: head up,
     front on the left.
     """
-    cut = np.take(voxels, index, axis=AXIS_OF[plane]).T
+    # Plain indexing gives a view; np.take would first copy the whole volume to make it contiguous.
+    cut = voxels[(slice(None),) * AXIS_OF[plane] + (index,)].T
     return cut if plane == "axial" else cut[::-1]
 
 
