@@ -89,8 +89,8 @@ MODALITIES = {
     "Nuclear medicine": re.compile(r"\bnuclear medicine|\bscintigra\w+|核医学", re.IGNORECASE),
 }
 ANY_MODALITY = re.compile(  # a quick look before the exact cues
-    r"CT|MR|magnetic|[Xx]|radio|ultraso|sonogra|echocard|PET|positron|scopy|scopic|histopath|whole-slide|fundus|"
-    r"coherence|infrared|dermosc|dermatosc|ophthalmosc|nuclear|scintigra|tomograph|"
+    r"CT|MR|magnetic|[Xx]|radio|ultraso|sonogra|echocard|PET|positron|scop|histopath|whole-slide|fundus|"
+    r"coherence|infrared|dermosc|nuclear|scintigra|tomograph|"
     r"断层|磁共振|射线|超声|内镜|病理|显微|眼底|相干|红外|皮肤镜|检眼镜|核医学", re.IGNORECASE,
 )  # fmt: skip
 WORD_START = {"en": re.compile(r"\b[a-z0-9]+", re.IGNORECASE), "zh": re.compile(r"[一-鿿A-Za-z0-9]")}

@@ -91,14 +91,17 @@ def ask_stated(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
 
 
 def ask_presence(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
-    """Ask whether a label is visible, so often for each label that yes and no are equally common."""
-    accepted = [
-        (label, is_present) for label, is_present in _present_and_absent(scene)
-        if _is_accepted(scene, label, is_present=is_present)
-    ]  # fmt: skip
-    if not accepted:
+    """Ask whether a label is visible, so often for each label that yes and no are equally common.
+
+    One label is drawn whatever is present, and then asked or not: drawing among the labels that may be asked
+    would favour the answer that is spread over more images.
+    """
+    informative = [item for item in _present_and_absent(scene) if _is_informative(scene, item[0])]
+    if not informative:
         return None
-    label, is_present = rng.choice(accepted)
+    label, is_present = rng.choice(sorted(informative))
+    if not _is_accepted(scene, label, is_present=is_present):
+        return None
     is_negated = rng.random() < NEGATED_SHARE
     key = "absence_question" if is_negated else "presence_question"
     question = wording.say(key, rng, thing=wording.thing(label, ""))
@@ -171,7 +174,7 @@ def ask_region(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     """Ask which label a box marks; the wrong choices are other labels of the same image."""
     boxes = scene.all(BoxFact)
     labels = sorted({fact.label for fact in boxes})
-    if len(labels) < 2:
+    if len(labels) < 3:
         return None
     fact = rng.choice(boxes)
     wrong = _sample(rng, [label for label in labels if label != fact.label], NUM_OPTIONS - 1)
@@ -181,22 +184,26 @@ def ask_region(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
 
 
 ALWAYS: tuple[Maker, ...] = (ask_modality, ask_plane, ask_organ, ask_stated)
-SOMETIMES: tuple[Maker, ...] = (ask_presence, ask_count, ask_side, ask_structure, ask_largest, ask_region)
+SOMETIMES: tuple[Maker, ...] = (ask_count, ask_side, ask_structure, ask_largest, ask_region)
 
 
 def plan_questions(rng: Random) -> Iterator[Maker]:
-    """Yield makers in the order to try them: what every image supports, each other once, then presence again."""
+    """Yield makers in the order to try: what every image supports, presence, each other once, presence again."""
     yield from ALWAYS
     others = list(SOMETIMES)
     rng.shuffle(others)
-    others.sort(key=lambda maker: maker is not ask_presence)
+    yield from (ask_presence, ask_presence, ask_presence)
     yield from others
-    yield from (ask_presence, ask_structure, ask_region, ask_presence, ask_presence)
+    yield from (ask_presence, ask_structure, ask_presence)
 
 
 def _present_and_absent(scene: Scene) -> list[tuple[str, bool]]:
     present = [(fact.label, True) for fact in scene.all(PresenceFact)]
     return present + [(fact.label, False) for fact in scene.all(AbsenceFact)]
+
+
+def _is_informative(scene: Scene, label: str) -> bool:
+    return bool(scene.around.present[label] and scene.around.absent[label])
 
 
 def _is_accepted(scene: Scene, label: str, *, is_present: bool) -> bool:
