@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,14 @@ def merge_codes(
 
 def side_contradicts(codes: np.ndarray[Any, Any], terms: Mapping[int, Term]) -> bool:
     """Tell whether most left-right pairs of an LPS label volume lie the wrong way round."""
+    num_codes = max(terms, default=0) + 1
+    profile = np.stack([np.bincount(layer.reshape(-1), minlength=num_codes)[:num_codes] for layer in codes])
+    place = np.arange(len(codes))
     pairs: dict[str, dict[str, float]] = {}
-    profile = {code: (codes == code).sum(axis=(1, 2)) for code, term in terms.items() if term.side != NOT_STATED}
-    for code, weights in profile.items():
-        centre = float((weights * np.arange(weights.size)).sum() / max(1, weights.sum()))
-        pairs.setdefault(terms[code].label, {})[terms[code].side] = centre
+    for code, term in terms.items():
+        if term.side != NOT_STATED and profile[:, code].any():
+            centre = float((profile[:, code] * place).sum() / profile[:, code].sum())
+            pairs.setdefault(term.label, {})[term.side] = centre
     wrong = [p["left"] < p["right"] for p in pairs.values() if {"left", "right"} <= p.keys()]
     return bool(wrong) and sum(wrong) * 2 > len(wrong)
 
@@ -154,8 +157,6 @@ def _regions(
 
 def _with_side(region: Region, body: np.ndarray[Any, Any]) -> Region:
     """Give a region the patient's side it lies on: the image's left half of the body is the patient's right."""
-    from dataclasses import replace
-
     columns = np.flatnonzero(body.any(axis=0))
     if region.side != NOT_STATED or not columns.size:
         return region

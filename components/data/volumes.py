@@ -45,8 +45,8 @@ def read_nifti(path: Path) -> list[Volume]:
 
     try:
         image = nibabel.load(path)
-        voxels = np.asanyarray(image.dataobj)  # ty: ignore[unresolved-attribute]
-        affine = np.asarray(image.affine, dtype=float)  # ty: ignore[unresolved-attribute]
+        voxels = np.asanyarray(image.dataobj)  # ty: ignore[missing-attribute]
+        affine = np.asarray(image.affine, dtype=float)  # ty: ignore[missing-attribute]
     except ImageFileError as error:
         raise OSError(str(error)) from error
     if voxels.ndim not in (3, 4):
@@ -82,14 +82,13 @@ def resample_labels(labels: Volume, target: Volume) -> Volume:
     """Put a label volume onto another's grid: the nearest label voxel in millimetres, 0 outside."""
     out = np.zeros(target.voxels.shape, dtype=labels.voxels.dtype)
     to_labels = np.linalg.inv(labels.affine) @ target.affine
+    turn, shift = to_labels[:3, :3].astype(np.float32), to_labels[:3, 3:].astype(np.float32)
     ni, nj, nk = target.voxels.shape
     for start in range(0, nk, SLAB):
         stop = min(nk, start + SLAB)
         grid = np.indices((ni, nj, stop - start), dtype=np.float32).reshape(3, -1)
         grid[2] += start
-        index = np.rint(to_labels[:3, :3].astype(np.float32) @ grid + to_labels[:3, 3:].astype(np.float32)).astype(
-            int
-        )
+        index = np.rint(turn @ grid + shift).astype(int)
         inside = ((index >= 0) & (index < np.array(labels.voxels.shape)[:, None])).all(axis=0)
         slab = np.zeros(inside.size, dtype=out.dtype)
         slab[inside] = labels.voxels[tuple(index[:, inside])]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -83,20 +85,15 @@ def _read_picture(path: Path, relative: str, row: Row, caption: str, max_side: i
     except UNREADABLE as error:
         yield Rejection(relative, reason_of(error))
         return
-    stated = {
-        "path": relative, "modality": row.modality or "", "department": row.department or "",
-        "task": row.task or "", "body_part": row.body_part, "facts": tuple(sorted(row.facts.items())),
-        "window": "stored",
-    }  # fmt: skip
-    whole = resize(pixels, stored_size(*pixels.shape[:2], max_side=max_side))
-    yield Draft(
-        **stated,
-        pixels=whole,
-        labels=row.labels,
-        absent_labels=row.absent_labels,
-        text=caption,
-        text_kind="caption",
-    )
+    whole = _draft(relative, row, resize(pixels, stored_size(*pixels.shape[:2], max_side=max_side)))
+    yield replace(whole, labels=row.labels, absent_labels=row.absent_labels, text=caption, text_kind="caption")
     for top, left, tile in cut_tiles(pixels, row.tiles) if row.tiles else ():
         small = resize(np.ascontiguousarray(tile), stored_size(*tile.shape[:2], max_side=max_side))
-        yield Draft(**stated, pixels=small, part=f"tile/{top:05d}-{left:05d}", labels=row.tile_labels)
+        yield replace(_draft(relative, row, small), part=f"tile/{top:05d}-{left:05d}", labels=row.tile_labels)
+
+
+def _draft(relative: str, row: Row, pixels: np.ndarray[Any, Any]) -> Draft:
+    return Draft(
+        path=relative, pixels=pixels, modality=row.modality or "", department=row.department or "",
+        task=row.task or "", body_part=row.body_part, facts=tuple(sorted(row.facts.items())), window="stored",
+    )  # fmt: skip

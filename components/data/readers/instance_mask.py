@@ -84,17 +84,18 @@ def _read_picture(root: Path, path: Path, group: Group, card: Card, max_side: in
     whole = np.bincount(instances.reshape(-1)) if instances is not None else np.zeros(1, dtype=int)
     for top, left, tile in cut_tiles(pixels, group):
         seen = None if instances is None else instances[top : top + group.side, left : left + group.side]
-        yield _draft(relative, (top, left), tile, seen, whole, term, group, max_side)
+        size = stored_size(*tile.shape[:2], max_side=max_side)
+        found = ((), False) if seen is None else _regions(seen, whole, term, group, size)
+        yield _draft(relative, (top, left), resize(tile, size), found, term, group)
 
 
 def _draft(
-    relative: str, corner: tuple[int, int], tile: Array, instances: Array | None, whole: Array, term: Term,
-    group: Group, max_side: int,
+    relative: str, corner: tuple[int, int], pixels: Array, found: tuple[tuple[Region, ...], bool], term: Term,
+    group: Group,
 ) -> Draft:  # fmt: skip
-    size = stored_size(*tile.shape[:2], max_side=max_side)
-    regions, complete = ((), False) if instances is None else _regions(instances, whole, term, group, size)
+    regions, complete = found
     return Draft(
-        path=relative, part=f"tile/{corner[0]:05d}-{corner[1]:05d}", pixels=resize(tile, size),
+        path=relative, part=f"tile/{corner[0]:05d}-{corner[1]:05d}", pixels=pixels,
         modality=group.modality or "", department=group.department or "", task=group.task or "",
         body_part=group.body_part, labels=group.labels, regions=regions, regions_complete=complete,
         region_vocabulary=(term.label,) if complete else (), window=group.window,

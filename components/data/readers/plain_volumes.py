@@ -6,6 +6,7 @@ A .npy file has no orientation, so its rows and columns are shown as stored and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from components.records import Plane, Record
 from components.settings import Frozen
 
 VERSION = 1
+Facts = tuple[tuple[str, str], ...]
 
 
 class Group(SliceOptions):
@@ -74,8 +76,6 @@ def _read_volume(path: Path, relative: str, group: Group, max_side: int) -> Iter
 
 
 def _labelled(draft: Draft, group: Group) -> Draft:
-    from dataclasses import replace
-
     return replace(draft, labels=group.labels)
 
 

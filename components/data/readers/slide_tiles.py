@@ -68,8 +68,8 @@ def _open(path: Path) -> tuple[np.ndarray[Any, Any], tuple[tuple[str, str], ...]
 
     try:
         with tifffile.TiffFile(path) as slide:
-            pixels = slide.pages[0].asarray()
-            described = str(slide.pages[0].tags["ImageDescription"].value)
+            page = slide.pages.first
+            pixels, described = page.asarray(), str(page.description)
     except tifffile.TiffFileError as error:
         raise OSError(str(error)) from error
     if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype != np.uint8:
