@@ -26,11 +26,12 @@ help: ## list the targets
 
 venv: $(VENV_STAMP) ## make .venv and install the pinned dependencies
 
+# Compiled here, once: without it each stage would spend half a minute compiling its imports.
 $(VENV_STAMP):
 	@echo "installing the pinned dependencies into .venv"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock \
 	  || $(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . \
 	  || $(BIN)/python -m pip install --quiet --no-deps -e .
