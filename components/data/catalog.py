@@ -45,7 +45,7 @@ def find_reader(name: str) -> Reader:
     known = reader_names()
     if name not in known:
         raise CardInvalid(f"no reader named {name!r}{_near(name, known)}", where="components/data/readers")
-    return importlib.import_module(f"{readers.__name__}.{name}")  # ty: ignore[invalid-return-type]
+    return importlib.import_module(f"{readers.__name__}.{name}")  # ty: ignore[invalid-explicit-return]
 
 
 def card_files(folder: Path = CARDS) -> dict[str, Path]:

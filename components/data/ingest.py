@@ -8,6 +8,7 @@ the next; a source that fails stops the stage only after the others are in.
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import time
@@ -21,7 +22,14 @@ from components.data.card import Card
 from components.data.catalog import CARDS, find_reader, load_cards
 from components.data.deidentify import keyed_hash
 from components.data.reading import ReadContext, Rejection, resolve_inside
-from components.errors import ChecksumMismatch, DataError, DatasetMissing, ProjectError, TooManyRejected
+from components.errors import (
+    ChecksumMismatch,
+    ConfigError,
+    DataError,
+    DatasetMissing,
+    ProjectError,
+    TooManyRejected,
+)
 from components.records import Record, record_schema, to_rows
 from components.settings import Settings, load_secrets
 from components.tracking.commit import folder_aside, write_json
@@ -141,7 +149,7 @@ def source_digest(job: SourceJob) -> str:
 
 def read_sources(jobs: Sequence[SourceJob], *, workers: int, backend: str) -> list[SourceResult]:
     """Bring every source up to date, the largest first; results come in the jobs' order."""
-    from joblib import Parallel, delayed
+    from joblib import delayed
     from rich.progress import Progress, TimeElapsedColumn
 
     def size(job: SourceJob) -> int:
@@ -151,11 +159,27 @@ def read_sources(jobs: Sequence[SourceJob], *, workers: int, backend: str) -> li
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("sources", total=len(jobs))
         results: dict[str, SourceResult] = {}
-        pool = Parallel(n_jobs=workers, backend=backend, return_as="generator_unordered", batch_size=1)
-        for result in pool(delayed(update_source)(job) for job in ordered):
+        for result in _parallel(workers, backend)(delayed(update_source)(job) for job in ordered):
             results[result.name] = result
             progress.update(bar, advance=1, description=f"read {result.name}")
     return [results[job.card.name] for job in jobs]
+
+
+def _parallel(workers: int, backend: str) -> Any:
+    """Return joblib's pool; ray and dask come from the installed package of that name, or ConfigError."""
+    from joblib import Parallel
+
+    if backend not in ("ray", "dask"):
+        return Parallel(n_jobs=workers, backend=backend, return_as="generator_unordered", batch_size=1)
+    try:
+        if backend == "ray":
+            importlib.import_module("ray.util.joblib").register_ray()
+        else:
+            importlib.import_module("distributed").Client()
+    except ImportError as error:
+        fix = f"pip install {'ray' if backend == 'ray' else 'distributed'}, or gmai configure ingest.backend=loky"
+        raise ConfigError(f"backend {backend!r} is not installed", where="ingest.backend", fix=fix) from error
+    return Parallel(n_jobs=workers, backend=backend, batch_size=1)
 
 
 def update_source(job: SourceJob) -> SourceResult:

@@ -122,6 +122,8 @@ def find_files(root: Path, pattern: str) -> list[Path]:
 
 def reason_of(error: BaseException) -> str:
     """Name why a file could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return "file_missing"
     cut = isinstance(error, EOFError) or re.search(r"truncat|end-of-stream|unexpected end|bytes", str(error))
     return "file_truncated" if cut else "file_unreadable"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,12 @@ from components.data.card import Card, Term
 from components.data.image import resize, resize_labels, stored_size
 from components.data.masks import find_regions
 from components.data.reading import Draft
-from components.data.volumes import AXIS_OF, Volume, display, display_spacing
+from components.data.volumes import AXIS_OF, Volume, display, display_spacing, stated_plane
 from components.data.windows import WindowName, bounds, to_grey
 from components.records import NOT_STATED, Plane, Region
 from components.settings import Frozen, Share
 
 CUTTING_PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
-MIDLINE_MARGIN = 0.06
 
 
 class SliceOptions(Frozen):
@@ -37,9 +36,6 @@ class SliceOptions(Frozen):
     background: float = Field(default=0.0, description="intensity at or below which a voxel is background")
     min_area: Share = Field(default=0.0005, description="smaller regions, as a share of the slice, are not listed")
     level_pattern: str = Field(default="", description="source label -> vertebral level, by its one group")
-    side_from_position: bool = Field(
-        default=False, description="give regions without a stated side the half of the body they lie in"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +127,7 @@ def _cut(
         pixels=resize(to_grey(raw, *window[1:]), size),
         patient=labelled.patient, study=labelled.study or labelled.path,
         regions=regions, regions_complete=labelled.codes is not None, region_vocabulary=vocabulary,
-        plane=plane, slice_index=index, window=window[0],
+        plane=stated_plane(labelled.volume, plane), slice_index=index, window=window[0],
         facts=(*labelled.facts, *_level(labelled, plane, index)),
     )  # fmt: skip
 
@@ -148,23 +144,7 @@ def _regions(
     shown = {labelled.terms[int(code)].label for code in np.unique(raw) if int(code) in labelled.terms}
     unlisted = found.too_small | (shown - {region.label for region in found.regions})
     vocabulary = tuple(label for label in labelled.vocabulary if label not in unlisted)
-    regions = found.regions
-    if options.side_from_position and plane != "sagittal":
-        body = display(labelled.volume.voxels, plane, index) > options.background
-        regions = tuple(_with_side(region, body) for region in regions)
-    return regions, vocabulary
-
-
-def _with_side(region: Region, body: np.ndarray[Any, Any]) -> Region:
-    """Give a region the patient's side it lies on: the image's left half of the body is the patient's right."""
-    columns = np.flatnonzero(body.any(axis=0))
-    if region.side != NOT_STATED or not columns.size:
-        return region
-    middle = (columns[0] + columns[-1] + 1) / 2 / body.shape[1]
-    left, _, right, _ = region.box
-    if right < middle - MIDLINE_MARGIN:
-        return replace(region, side="right")
-    return replace(region, side="left") if left > middle + MIDLINE_MARGIN else region
+    return found.regions, vocabulary
 
 
 def _level(labelled: LabelledVolume, plane: Plane, index: int) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,8 @@ from components.records import Plane
 Array = np.ndarray[Any, Any]
 AXIS_OF: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+OBLIQUE_BELOW = 0.9
 SLAB = 16
 
 
@@ -111,6 +113,20 @@ def display_spacing(volume: Volume, plane: Plane) -> tuple[float, float]:
     """Return (row, column) spacing in mm of `display`'s result."""
     across, back, up = volume.spacing_mm
     return {"axial": (back, across), "coronal": (up, across), "sagittal": (up, back)}[plane]
+
+
+def plane_of(normal: Array) -> Plane:
+    """Name the plane with this normal (LPS or RAS), or "not stated" when it is more than 26 degrees oblique."""
+    axis = int(np.abs(normal).argmax())
+    is_oblique = abs(normal[axis]) < OBLIQUE_BELOW * float(np.linalg.norm(normal))
+    return "not stated" if is_oblique else PLANES[axis]
+
+
+def stated_plane(volume: Volume, plane: Plane) -> Plane:
+    """Name what a slice of an LPS volume truly is, by the two axes that lie in it."""
+    in_plane = [axis for axis in range(3) if axis != AXIS_OF[plane]]
+    first, second = (volume.affine[:3, axis] for axis in in_plane)
+    return plane_of(np.cross(first, second))
 
 
 def affine_from_dicom(origin: Array, row_direction: Array, column_direction: Array, spacing: Array) -> Array:

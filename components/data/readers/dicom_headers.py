@@ -28,15 +28,13 @@ from components.data.reading import (
     parse_options,
     reason_of,
 )
-from components.data.volumes import AXIS_OF
+from components.data.volumes import plane_of
 from components.data.windows import WindowName, bounds, to_grey
 from components.records import NOT_STATED, Department, Modality, Plane, Record, Task
 from components.settings import Frozen, Positive, Share
 
 VERSION = 1
 Array = np.ndarray[Any, Any]
-PLANES_BY_AXIS: dict[int, Plane] = {axis: plane for plane, axis in AXIS_OF.items()}  # ty: ignore[invalid-assignment]
-OBLIQUE_BELOW = 0.8
 
 
 class Row(Frozen):
@@ -108,8 +106,7 @@ def _standing(dataset: Any, row: Row) -> tuple[Plane, Any]:
         mirrored = is_mirrored(dataset)
         return row.plane or NOT_STATED, lambda pixels: pixels[:, :: -1 if mirrored else 1]
     along_row, down = directions
-    normal = np.abs(np.cross(along_row, down))
-    plane = PLANES_BY_AXIS[int(normal.argmax())] if normal.max() >= OBLIQUE_BELOW else NOT_STATED
+    plane = plane_of(np.cross(along_row, down))
     if plane == NOT_STATED:
         return plane, lambda pixels: pixels
     wanted_row = 1 if plane == "sagittal" else 0

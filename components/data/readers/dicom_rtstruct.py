@@ -33,7 +33,6 @@ from components.records import Record
 
 VERSION = 1
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
-OBLIQUE_BELOW = 0.8
 Array = np.ndarray[Any, Any]
 
 
@@ -90,7 +89,7 @@ def _read_series(
 def _axial_paths(images: Sequence[Any], volume: Volume, root: Path) -> tuple[str, ...]:
     """Name the slices' files from foot to head, when the slices are axial."""
     upwards = float(volume.affine[2, 2])
-    if abs(upwards) < OBLIQUE_BELOW * volume.spacing_mm[2]:
+    if abs(upwards) < 0.9 * volume.spacing_mm[2]:
         return ()
     paths = tuple(Path(image.filename).relative_to(root).as_posix() for image in images)
     return paths if upwards > 0 else paths[::-1]

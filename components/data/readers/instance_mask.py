@@ -29,7 +29,6 @@ from components.data.reading import (
 )
 from components.data.tiles import TileOptions, cut_tiles
 from components.data.windows import WindowName, bounds, to_grey
-from components.errors import DatasetMissing
 from components.records import Department, Modality, Record, Region, Task
 from components.settings import Frozen, Share
 
@@ -124,7 +123,7 @@ def _open_mask(root: Path, path: Path, group: Group) -> Array:
     folder = path.parent.relative_to(root).as_posix()
     mask = resolve_inside(root, group.masks.format(folder=folder, stem=path.stem))
     if not mask.is_file():
-        raise DatasetMissing(f"instance mask of {path.name} is absent", where=str(mask), fix="gmai sources")
+        raise FileNotFoundError(mask)
     return _open_tiff(mask) if mask.suffix.lower() in (".tif", ".tiff") else open_pixels(mask)
 
 

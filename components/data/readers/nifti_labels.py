@@ -138,7 +138,7 @@ def _beside(root: Path, volume: Path, pattern: str) -> Path:
     stem = volume.name.split(".", maxsplit=1)[0]
     path = resolve_inside(root, pattern.format(folder=folder, stem=stem))
     if not path.is_file():
-        raise DatasetMissing(f"label file of {volume.name} is absent", where=str(path), fix="gmai sources")
+        raise FileNotFoundError(path)
     return path
 
 
