@@ -279,5 +279,5 @@ def place(box: Box) -> str:
 WORDING = Wording(
     language="zh", shapes=SHAPES, yes="是", no="否", sides=SIDE_WORDS, term=term, thing=thing, named=thing,
     several=several,
-    image=image, modality=modality_name, joined=joined, listed="、".join, place=place, separator="",
+    image=image, modality=modality_name, joined=joined, listed="、".join, place=place, separator="", finished=str,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from components.pairs.glossary import MODALITY_NAMES, PLANE_NAMES, is_counted, plural
@@ -262,6 +263,25 @@ SHAPES: dict[str, tuple[str, ...]] = {
 RELATIONS = {"leftward": "to the left of", "rightward": "to the right of"}
 
 
+PLURAL = r"(?:left |right )?(?:[a-z]+ ){0,2}?[a-z]*(?:[^aius\W]s|nuclei|vertebrae)"
+VERBS = {
+    "is": "are", "lies": "lie", "occupies": "occupy", "covers": "cover", "takes": "take", "fills": "fill",
+    "has": "have", "appears": "appear", "comes": "come", "does": "do",
+}  # fmt: skip
+SUBJECT_FIRST = re.compile(rf"(?<!of )(?<!from )\b([Tt]he {PLURAL}) ({'|'.join(VERBS)})\b")
+VERB_FIRST = re.compile(rf"(?<!region )\b(is|does|lies|comes) (the {PLURAL})(?=[ ?.,:;]|$)", re.IGNORECASE)
+
+
+def agreed(text: str) -> str:
+    """Make verbs agree with labels that are plurals: "the ribs is" becomes "the ribs are"."""
+    text = SUBJECT_FIRST.sub(lambda match: f"{match[1]} {VERBS[match[2]]}", text)
+    return VERB_FIRST.sub(lambda match: f"{_like(VERBS[match[1].lower()], match[1])} {match[2]}", text)
+
+
+def _like(verb: str, model: str) -> str:
+    return verb.capitalize() if model[:1].isupper() else verb
+
+
 def term(label: str) -> str:
     """Return the term as it is written in the records; only names of relations differ."""
     return RELATIONS.get(label, label)
@@ -327,4 +347,5 @@ WORDING = Wording(
     language="en", shapes=SHAPES, yes="yes", no="no", sides={"left": "left", "right": "right"}, term=term,
     thing=thing, named=named, several=several, image=image, modality=modality_name, joined=joined,
     listed=", ".join, place=place, separator=" ",
+    finished=agreed,
 )  # fmt: skip

@@ -24,6 +24,7 @@ class Wording:
     `term` names a term bare ("kidney"); `thing` names it as a sentence does, with the side if one is given
     ("the left kidney", "a lung tumour"); `named` names one known object ("the lung tumour"); `several` names n of
     it ("three nuclei", "the left and right kidney"); `image` names a kind of image from (modality, plane).
+    `finished` mends a filled sentence's grammar.
     """
 
     language: str
@@ -41,10 +42,11 @@ class Wording:
     listed: Callable[[Sequence[str]], str]
     place: Callable[[Box], str]
     separator: str
+    finished: Callable[[str], str]
 
     def say(self, key: str, rng: Random, **slots: object) -> str:
         """Fill one of the key's sentence shapes, chosen by `rng`; a sentence begins with a capital."""
-        text = rng.choice(self.shapes[key]).format(**slots)
+        text = self.finished(rng.choice(self.shapes[key]).format(**slots))
         return text[:1].upper() + text[1:]
 
 

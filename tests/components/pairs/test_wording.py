@@ -133,3 +133,17 @@ def test_regions_of_the_body_overlap_as_they_should() -> None:
     assert body_regions("elsewhere") == {"elsewhere"}
     assert "CT" not in modality_group("CT")
     assert "MR" in modality_group("CT")
+
+
+@pytest.mark.parametrize(
+    ("rough", "smooth"),
+    [("The ribs is in view.", "The ribs are in view."), ("Is the ribs visible?", "Are the ribs visible?"),
+     ("Where does the left carpal bones lie?", "Where do the left carpal bones lie?"),
+     ("In the upper part lies the cell nuclei.", "In the upper part lie the cell nuclei."),
+     ("The pancreas is seen.", "The pancreas is seen."), ("Is the cuneus visible?", "Is the cuneus visible?"),
+     ("The area of the ribs is small.", "The area of the ribs is small."),
+     ("Which way from the ribs is the heart?", "Which way from the ribs is the heart?"),
+     ("This region is the ribs.", "This region is the ribs.")],
+)  # fmt: skip
+def test_verbs_agree_with_labels_that_are_plurals(rough: str, smooth: str) -> None:
+    assert EN.finished(rough) == smooth
