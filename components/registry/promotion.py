@@ -202,7 +202,6 @@ def _record(registry: Registry, version: Version, evidence: Evidence, verdict: V
     run.log_text(_json(verdict.to_json()), "verdict.json")
     run.log_text(page, "verdict.html")
     run.set_tags({"gmai.verdict": verdict.outcome, "gmai.model_version": version.number})
-    registry.set_tags(version.number, _verdict_tags(verdict))
     write_bytes(REPORTS / "verdict.html", page.encode())
     print_verdict(verdict, title=title)
 
