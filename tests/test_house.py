@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from components.settings import compose
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for room in ("components", "flows") for path in (ROOT / room).rglob("*.py"))
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 40
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_README_LINES = 400, 40, 40
 FORBIDDEN_MODULES = {"utils", "common", "helpers", "misc"}
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
 
@@ -113,3 +114,11 @@ def test_importing_the_project_does_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_room_has_a_short_readme_that_names_its_modules() -> None:
+    for room in sorted(path.parent for path in (ROOT / "components").glob("*/__init__.py")) + [ROOT / "flows"]:
+        text = (room / "README.md").read_text()
+        assert len(text.splitlines()) <= MAX_README_LINES, room.name
+        named = set(re.findall(r"`([a-z_0-9]+\.py)`", text))
+        assert {name for name in named if not any(room.rglob(name))} == set(), room.name
