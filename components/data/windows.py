@@ -1,7 +1,8 @@
 """Named grey-value windows: how stored intensities become 8-bit pixels, and the name a record keeps of it.
 
 CT presets are (level, width) in Hounsfield units; MR has no unit, so its presets are percentiles of the
-volume's non-zero voxels. Level and width of the CT presets: radiopaedia.org/articles/windowing-ct.
+volume's non-zero voxels; `full range` is everything. Level and width of the CT presets:
+radiopaedia.org/articles/windowing-ct.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ HOUNSFIELD: dict[str, tuple[float, float]] = {
     "brain": (40, 80),
     "abdomen": (50, 350),
 }
-PERCENTILES = {"percentile 1-99": (1.0, 99.0), "full range": (0.0, 100.0)}
+PERCENTILES = {"percentile 1-99": (1.0, 99.0)}
 SAMPLED_VOXELS = 500_000
 
 
@@ -34,14 +35,16 @@ def bounds(name: str, voxels: np.ndarray[Any, Any]) -> tuple[float, float]:
         return level - width / 2, level + width / 2
     if name == "stored":
         return 0.0, 255.0
+    if name == "full range":
+        return float(voxels.min()), float(voxels.max())
     if name not in PERCENTILES:
-        known = sorted((*HOUNSFIELD, *PERCENTILES, "stored"))
+        known = sorted((*HOUNSFIELD, *PERCENTILES, "full range", "stored"))
         raise DataError(f"no window named {name!r}", where="components/data/windows.py", fix=f"one of {known}")
     flat = voxels.reshape(-1)
     flat = flat[:: max(1, flat.size // SAMPLED_VOXELS)]
     filled = flat[flat != 0]
     low, high = np.percentile(filled if filled.size else flat, PERCENTILES[name])
-    return float(low), float(high)
+    return (float(low), float(high)) if high > low else (float(flat.min()), float(high))
 
 
 def to_grey(pixels: np.ndarray[Any, Any], low: float, high: float) -> np.ndarray[Any, Any]:

@@ -1,0 +1,116 @@
+"""What no reader may let through, and the paths no card may name."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.data.reading import Draft, Rejection, find_files, finish, reason_of, resolve_inside, split_of
+from components.errors import DataError, DatasetMissing
+from components.records import Record, Region
+from tests.fakes.sources import CONTEXT, gradient, make_card
+
+CARD = make_card("fake", "plain_volumes", {}, vocabulary=["liver", "cyst"])
+DRAFT = Draft("a/b.nii", gradient(), part="axial/0001")
+
+
+def test_a_good_draft_becomes_a_record_with_the_cards_part():
+    card = make_card("fake", "plain_volumes", {}, facts={"stain": "none", "view": "AP"})
+    record = finish(replace(DRAFT, facts=(("view", "PA"),)), card, CONTEXT)
+    assert isinstance(record, Record)
+    assert record.facts == (("stain", "none"), ("view", "PA")) and record.licence == "CC0"
+    assert record.source_path == "fake/a/b.nii" and record.image_format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"regions": (Region("liver", (0.2, 0.2, 1.2, 0.8)),)}, "box_outside_image"),
+        ({"regions": (Region("liver", (0.5, 0.2, 0.4, 0.8)),)}, "box_outside_image"),
+        ({"regions": (Region("liver", (-0.1, 0.2, 0.4, 0.8)),)}, "box_outside_image"),
+        ({"regions": (Region("horn", (0.1, 0.2, 0.4, 0.8)),)}, "label_not_in_vocabulary"),
+        ({"labels": ("horn",)}, "label_not_in_vocabulary"),
+        ({"absent_labels": ("horn",)}, "label_not_in_vocabulary"),
+        ({"labels": ("cyst",), "absent_labels": ("cyst",)}, "label_both_present_and_absent"),
+        ({"pixels": gradient().astype(float)}, "image_not_8_bit"),
+        ({"pixels": np.zeros((0, 4), np.uint8)}, "image_not_8_bit"),
+        ({"text_kind": "report", "text": "  "}, "text_empty"),
+    ],
+)
+def test_a_bad_draft_is_refused_with_its_reason(change, reason):
+    assert finish(replace(DRAFT, **change), CARD, CONTEXT) == Rejection("a/b.nii#axial/0001", reason)
+
+
+def test_a_patient_that_the_pattern_does_not_find_is_refused():
+    card = make_card("fake", "plain_volumes", {}, patient={"rule": "pattern", "pattern": "case_([0-9]+)"})
+    assert finish(DRAFT, card, CONTEXT) == Rejection("a/b.nii#axial/0001", "patient_unknown")
+
+
+@pytest.mark.parametrize(
+    ("rule", "same"),
+    [({"rule": "source"}, True), ({"rule": "folder"}, True), ({"rule": "file"}, False)],
+)
+def test_patients_follow_the_cards_rule(rule, same):
+    card = make_card("fake", "plain_volumes", {}, patient=rule)
+    one, other = (finish(replace(DRAFT, path=path), card, CONTEXT) for path in ("p1/a.nii", "p1/b.nii"))
+    assert (one.patient_key == other.patient_key) is same
+
+
+def test_two_cards_of_one_namespace_share_their_people():
+    rule = {"rule": "source", "namespace": "volunteers"}
+    cards = [make_card(name, "plain_volumes", {}, patient=rule) for name in ("one", "two")]
+    assert len({finish(DRAFT, card, CONTEXT).patient_key for card in cards}) == 1
+    apart = [make_card(name, "plain_volumes", {}, patient={"rule": "source"}) for name in ("one", "two")]
+    assert len({finish(DRAFT, card, CONTEXT).patient_key for card in apart}) == 2
+
+
+def test_a_fixed_split_takes_the_first_glob_that_matches():
+    split = {"rule": "fixed", "default": "train", "assign": {"p1/*": "test", "p*": "validation"}}
+    card = make_card("fake", "plain_volumes", {}, split=split)
+    assert [split_of(card, path, "x") for path in ("p1/a", "p2/a", "q")] == ["test", "validation", "train"]
+
+
+def test_drawn_splits_hold_a_patient_together_and_keep_their_shares():
+    split = {"rule": "shares", "train": 0.7, "validation": 0.1, "test": 0.2}
+    card = make_card("fake", "plain_volumes", {}, split=split)
+    drawn = {f"patient {n}": split_of(card, "any/path", f"patient {n}") for n in range(2000)}
+    assert drawn == {name: split_of(card, "other/path", name) for name in drawn}
+    assert 0.66 < list(drawn.values()).count("train") / 2000 < 0.74
+    assert 0.17 < list(drawn.values()).count("test") / 2000 < 0.23
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "/etc/passwd", "a/../../secret.txt"])
+def test_a_path_may_not_leave_its_source(path, tmp_path):
+    with pytest.raises(DataError, match="leaves its source"):
+        resolve_inside(tmp_path, path)
+    with pytest.raises(DataError, match="leaves its source"):
+        find_files(tmp_path, path)
+
+
+def test_a_link_may_not_lead_out_of_its_source(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "source" / "innocent.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(DataError, match="leaves its source"):
+        find_files(tmp_path / "source", "*.txt")
+
+
+def test_files_come_in_name_order_and_none_is_missing(tmp_path):
+    for name in ("b.txt", "a.txt", "c.txt"):
+        (tmp_path / name).write_text(name)
+    assert [path.name for path in find_files(tmp_path, "*.txt")] == ["a.txt", "b.txt", "c.txt"]
+    with pytest.raises(DatasetMissing, match="no file matches"):
+        find_files(tmp_path, "*.dcm")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EOFError("Compressed file ended"), "file_truncated"),
+        (OSError("image file is truncated (3 bytes not processed)"), "file_truncated"),
+        (FileNotFoundError("gone"), "file_missing"),
+        (OSError("cannot identify image file"), "file_unreadable"),
+    ],
+)
+def test_a_file_that_does_not_read_has_a_reason(error, reason):
+    assert reason_of(error) == reason
