@@ -11,7 +11,7 @@ import json
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,7 @@ def read_manifest(output: Path) -> dict[str, Any]:
 def open_stage(
     name: str, settings: Settings, *, output: Path, inputs: Sequence[Path], sections: Sequence[str],
     in_place: bool = False,
-) -> Iterator[StageWork]:  # fmt: skip
+) -> Generator[StageWork]:  # fmt: skip
     """Run a stage's body; commit its output, manifest and MLflow run only if it ends well.
 
     `sections` names the settings that decide the output ("ingest", "recipe.stages.deep_alignment", …).
@@ -93,7 +93,7 @@ def open_stage(
 
 
 @contextmanager
-def _folder_in_place(output: Path) -> Iterator[Path]:
+def _folder_in_place(output: Path) -> Generator[Path]:
     output.mkdir(parents=True, exist_ok=True)
     (output / "manifest.json").unlink(missing_ok=True)
     yield output
