@@ -297,8 +297,9 @@ def print_results(results: Sequence[SourceResult]) -> None:
     from rich.table import Table
 
     table = Table("source", "modality", "read", "kept", "rejected", "seconds", "", title="ingest")
+    table.columns[-1].no_wrap = True
     for r in results:
-        state = "[red]failed[/]" if r.error else "[dim]unchanged, not read again[/]" if r.was_kept else "read"
+        state = "[red]failed[/]" if r.error else "[dim]not read again[/]" if r.was_kept else "read"
         refused = str(sum(r.rejected.values()))
         table.add_row(r.name, r.modality, str(r.read), str(r.kept), refused, f"{r.seconds:.1f}", state)
     Console().print(table)
