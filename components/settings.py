@@ -172,6 +172,18 @@ class Recipe(Frozen):
                 raise ValueError(f"stage {name} reads mixture {stage.mixture!r}; known: {sorted(self.mixtures)}")
         return self
 
+    @property
+    def final_stage(self) -> str:
+        """The stage no other starts from: the one whose model is evaluated (params.yaml does not keep order).
+
+        Raises ConfigError when the stages are not one chain.
+        """
+        starts = {Path(stage.starts_from).name for stage in self.stages.values()}
+        ends = [name for name in self.stages if name not in starts]
+        if len(ends) != 1:
+            raise ConfigError(f"the recipe's stages are not one chain; ends: {ends}", where=f"recipe {self.name}")
+        return ends[0]
+
 
 class Training(Frozen):
     """How a stage runs on this machine."""

@@ -42,7 +42,7 @@ METRICS = Path("metrics/evaluation.json")
 def run_register(settings: Settings) -> None:
     """Run the register stage: evidence, version, challenger, verdict and, if it says so, champion."""
     root, policy = settings.work_root, policy_from(settings.promotion)
-    model = root / "models" / list(settings.recipe.stages)[-1]
+    model = root / "models" / settings.recipe.final_stage
     inputs = [model, root / "evaluation", METRICS]
     output = root / "registration"
     with open_stage(

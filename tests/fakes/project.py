@@ -54,7 +54,7 @@ def make_stage(settings: Settings, stage: str, output: Path, *, inputs: list[Pat
 
 
 def last_model(settings: Settings) -> Path:
-    return settings.work_root / "models" / list(settings.recipe.stages)[-1]
+    return settings.work_root / "models" / settings.recipe.final_stage
 
 
 def write_model(folder: Path, value: float) -> None:

@@ -1,0 +1,245 @@
+"""The evaluate stage: the last model and its baselines on held-out patients, with intervals and a report.
+
+Writes `predictions/part-*.parquet` (every answer of every system), `scores.json`, `report.html`, and the
+metrics file that DVC and the promotion gate read. Nothing is tuned here; the split is the settings'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import BenchmarkError
+from components.evaluation.catalog import load_benchmarks
+from components.evaluation.exams import (
+    BLIND,
+    MODEL,
+    Exam,
+    answer_baselines,
+    judge,
+    make_exams,
+    preprocessing_hash,
+    protocol_fingerprint,
+    read_items,
+)
+from components.evaluation.scores import difference_row, image_minus_blind, make_scores, score_row
+from components.quality.pictures import open_rgb
+from components.records import Prediction, Score, prediction_schema, to_rows
+from components.settings import Evaluation, Settings
+from components.tracking.commit import write_bytes, write_json
+from components.tracking.lookup import rows_by_id
+from components.tracking.stage import StageWork, open_stage
+from components.tracking.tables import write_table
+
+if TYPE_CHECKING:
+    from components.model.vlm import VLM
+
+METRICS = Path("metrics/evaluation.json")
+BLIND_BENCHMARK = "closed_questions"
+GENERATED_AT_ONCE = 48
+Steps = Callable[[str, int], Callable[[int], None]]
+
+
+def run_evaluate(settings: Settings) -> None:
+    """Answer, judge, score, report.
+
+    Raises:
+        BenchmarkError: the split holds nothing to ask, or one patient only.
+        CheckpointError: the last stage's model is not there.
+    """
+    root, chosen = settings.work_root, settings.evaluation
+    model, records, curated = root / "models" / settings.recipe.final_stage, root / "records", root / "curated"
+    inputs = [records, curated, model]
+    with open_stage(
+        "evaluate", settings, output=root / "evaluation", inputs=inputs, sections=["evaluation", "seed"]
+    ) as work:
+        exams = plan(curated, chosen, seed=settings.seed)
+        images = load_images(records, exams)
+        with _progress() as steps:
+            answer_all(
+                model, exams, images, batch_size=chosen.batch_size, max_new_tokens=chosen.max_new_tokens,
+                threads=settings.cluster.threads, steps=steps,
+            )  # fmt: skip
+        for exam in exams:
+            answer_baselines(exam, seed=settings.seed)
+        predictions = [prediction for exam in exams for prediction in judge(exam)]
+        fingerprints = _fingerprints(exams, model, chosen.max_new_tokens)
+        scores = make_scores(predictions, fingerprints, resamples=chosen.bootstrap, seed=settings.seed)
+        metrics = summarise(
+            predictions, scores, split=chosen.split, resamples=chosen.bootstrap, seed=settings.seed
+        )
+        _commit(work, exams, predictions, metrics, images)
+        write_json(METRICS, metrics)
+    print_scores(metrics)
+
+
+def plan(curated: Path, chosen: Evaluation, *, seed: int) -> list[Exam]:
+    """Choose every benchmark's items on the evaluated split.
+
+    Raises:
+        BenchmarkError: no benchmark takes any pair of the split.
+    """
+    caps = {"closed": chosen.max_closed, "boxes": chosen.max_boxes, "captions": chosen.max_captions}
+    items, train = read_items(curated, chosen.split), read_items(curated, "train")
+    exams = make_exams(load_benchmarks().values(), items, train, caps=caps, seed=seed)
+    if not exams:
+        raise BenchmarkError(
+            f"no benchmark takes any of {len(items)} pairs of the split {chosen.split!r}", where=str(curated)
+        )
+    return exams
+
+
+def load_images(records: Path, exams: Sequence[Exam]) -> dict[str, bytes]:
+    """Read the bytes of every image that some system sees.
+
+    Raises:
+        BenchmarkError: an item's record is not there.
+    """
+    needed = {name for exam in exams for item in exam.items for name in item.record_ids}
+    needed |= {name for exam in exams for names in exam.blind.values() for name in names}
+    rows = rows_by_id(records, needed, ["image"])
+    absent = sorted(needed - rows.keys())
+    if absent:
+        raise BenchmarkError(
+            f"{len(absent)} records are absent: {absent[:3]}", where=str(records), fix="dvc repro"
+        )
+    return {name: rows[name]["image"] for name in sorted(needed)}
+
+
+def answer_all(
+    model: Path,
+    exams: Sequence[Exam],
+    images: Mapping[str, bytes],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    threads: int,
+    steps: Steps,
+) -> None:
+    """Let the model answer every exam with its own images and with another patient's.
+
+    Both systems' questions go in one pass, so that an image shared by them is read by the model once.
+    """
+    import torch
+
+    from components.evaluation import engine
+    from components.model.vlm import load_vlm
+
+    torch.set_num_threads(threads)
+    vlm = load_vlm(model, dtype=torch.bfloat16)
+    with engine.inference():
+        pictures = ((name, open_rgb(content)) for name, content in images.items())
+        features = engine.encode_images(vlm, pictures, advance=steps("images", len(images)))
+        for exam in exams:
+            _answer_exam(vlm, exam, features, batch_size, max_new_tokens, steps)
+
+
+def _answer_exam(
+    vlm: VLM, exam: Exam, features: Mapping[str, Any], batch_size: int, max_new_tokens: int, steps: Steps
+) -> None:
+    from components.evaluation import engine
+
+    asks = [*exam.asks(MODEL), *exam.asks(BLIND)]
+    advance = steps(exam.benchmark.name, len(asks))
+    if exam.benchmark.answering == "choice":
+        answers = engine.answer_closed(vlm, asks, features, batch_size=batch_size, advance=advance)
+    else:
+        answers = engine.generate_texts(
+            vlm, asks, features, max_new_tokens=max_new_tokens, batch_size=GENERATED_AT_ONCE, advance=advance
+        )
+    half = len(exam.items)
+    exam.answers[MODEL], exam.answers[BLIND] = answers[:half], answers[half:]
+
+
+def _fingerprints(exams: Sequence[Exam], model: Path, max_new_tokens: int) -> dict[str, str]:
+    preprocessing = preprocessing_hash(model)
+    return {
+        exam.benchmark.name: protocol_fingerprint(exam, preprocessing=preprocessing, max_new_tokens=max_new_tokens)
+        for exam in exams
+    }
+
+
+def summarise(
+    predictions: Sequence[Prediction], scores: Sequence[Score], *, split: str, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return what `metrics/evaluation.json` holds."""
+    difference = image_minus_blind(predictions, benchmark=BLIND_BENCHMARK, resamples=resamples, seed=seed)
+    return {
+        "split": split,
+        "image_minus_blind": difference_row(difference),
+        "scores": [score_row(score) for score in scores],
+    }
+
+
+def _commit(
+    work: StageWork,
+    exams: Sequence[Exam],
+    predictions: Sequence[Prediction],
+    metrics: Mapping[str, Any],
+    images: Mapping[str, bytes],
+) -> None:
+    from components.evaluation.report import render_report, sample_pictures
+
+    write_table(work.scratch / "predictions", to_rows(predictions), prediction_schema())
+    write_json(work.scratch / "scores.json", metrics)
+    page = render_report(exams, predictions, metrics, images)
+    write_bytes(work.scratch / "report.html", page.encode())
+    num_items = sum(len(exam.items) for exam in exams)
+    work.count(read=num_items, kept=num_items)
+    work.details |= {"items": {exam.benchmark.name: len(exam.items) for exam in exams}}
+    work.run.log_artifact(work.scratch / "report.html")
+    for name, content in sample_pictures(exams, images).items():
+        write_bytes(work.scratch / "pictures" / name, content)
+        work.run.log_artifact(work.scratch / "pictures" / name, "pictures")
+    work.run.log_metrics(flat_metrics(metrics))
+
+
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Name each number for the tracking store: "closed_questions/accuracy", "…/low", "…/majority"."""
+    flat = {f"image_minus_blind/{name}": metrics["image_minus_blind"][name] for name in ("value", "low", "high")}
+    for row in metrics["scores"]:
+        name = f"{row['benchmark']}/{row['metric']}"
+        flat[name] = row["value"]
+        if "/" not in row["benchmark"]:
+            flat |= {f"{name}/low": row["low"], f"{name}/high": row["high"], f"{name}/majority": row["baseline"]}
+    return flat
+
+
+@contextmanager
+def _progress() -> Iterator[Steps]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+
+        def steps(name: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(name, total=total)
+            return lambda number: progress.advance(task, number)
+
+        yield steps
+
+
+def print_scores(metrics: Mapping[str, Any]) -> None:
+    """Print the scores as tables: whole benchmarks, then image minus blind."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "benchmark", "metric", "value", "95 % interval", "majority", "blind", "n", "patients", "unparsed"
+    )
+    for row in metrics["scores"]:
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        values = (f"{row['value']:.3f}", interval, f"{row['baseline']:.3f}", f"{row['blind']:.3f}")
+        counts = (str(row[name]) for name in ("n", "num_patients", "unparsed"))
+        style = "bold" if "/" not in row["benchmark"] else "dim"
+        table.add_row(row["benchmark"], row["metric"], *values, *counts, style=style)
+    console = Console()
+    console.print(table)
+    gap = metrics["image_minus_blind"]
+    few = " (few patients: the interval is rough)" if gap["few_patients"] else ""
+    console.print(
+        f"image minus blind, closed questions: {gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), "
+        f"{gap['n']} questions, {gap['num_patients']} patients{few}"
+    )

@@ -1,0 +1,195 @@
+"""The stage from records to metrics, with a tiny random model: contract, determinism, report, errors."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import BenchmarkError, CheckpointError
+from components.evaluation.catalog import load_benchmarks
+from components.evaluation.exams import make_exams, preprocessing_hash, protocol_fingerprint, read_items
+from components.evaluation.report import draw_scores
+from components.evaluation.run import METRICS, flat_metrics, load_images, plan, run_evaluate
+from components.evaluation.scores import image_minus_blind, make_scores
+from components.model.vlm import save_vlm
+from components.records import Prediction
+from components.settings import Recipe, Settings, settings_from
+from components.tracking.tables import read_table
+from tests.fakes.tables import FakeRun, make_corpus, write_corpus
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def fake_run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    run = FakeRun()
+
+    @contextmanager
+    def open_run(*_, **__):
+        yield run
+
+    monkeypatch.setattr("components.tracking.stage.open_run", open_run)
+    return run
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["evaluation"] = {
+        "split": "test", "max_closed": 10, "max_boxes": 4, "max_captions": 3, "max_new_tokens": 4, "batch_size": 4,
+        "bootstrap": 100,
+    }  # fmt: skip
+    raw["work_root"] = "artifacts"
+    monkeypatch.chdir(tmp_path)
+    return settings_from(raw, where="test")
+
+
+@pytest.fixture
+def world(settings: Settings, vlm) -> Settings:
+    """Records, curated pairs and a final model on disk."""
+    write_corpus(settings.work_root, *make_corpus())
+    save_vlm(vlm.model, vlm.processor, settings.work_root / "models" / settings.recipe.final_stage)
+    return settings
+
+
+def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys: pytest.CaptureFixture) -> None:
+    run_evaluate(world)
+    metrics = json.loads(METRICS.read_text())
+    gap = metrics["image_minus_blind"]
+    assert gap["n"] == 10 and gap["low"] <= gap["value"] <= gap["high"] and gap["few_patients"]
+    whole = {row["benchmark"]: row for row in metrics["scores"] if "/" not in row["benchmark"]}
+    assert {name: row["n"] for name, row in whole.items()} == {"boxes": 4, "captions": 3, "closed_questions": 10}
+    for row in metrics["scores"]:
+        assert (
+            row["low"] <= row["value"] <= row["high"]
+            and 0 <= row["baseline"] <= 1
+            and len(row["fingerprint"]) == 64
+        )
+    assert {"closed_questions/modality=CT", "closed_questions/question_type=presence"} <= {
+        row["benchmark"] for row in metrics["scores"]
+    }
+    assert "image minus blind" in capsys.readouterr().out
+    assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
+    assert fake_run.artifacts[0] == "report.html" and "pictures/" in fake_run.artifacts[1]
+
+
+def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun) -> None:
+    run_evaluate(world)
+    rows = read_table(Path("artifacts/evaluation/predictions")).to_pylist()
+    closed = [row for row in rows if row["benchmark"] == "closed_questions"]
+    assert {row["system"] for row in closed} == {"model", "blind", "majority", "random"}
+    assert {row["system"] for row in rows if row["benchmark"] == "boxes"} == {"model", "blind", "majority"}
+    assert all(row["patient_key"].startswith("test-") and row["prompt"] and row["gold"] for row in rows)
+    majority = [row for row in closed if row["system"] == "majority" and row["question_type"] == "presence"]
+    assert majority and all(row["score"] == 1.0 for row in majority)
+
+
+def test_twice_gives_the_same_bytes(world: Settings, fake_run: FakeRun) -> None:
+    def everything() -> dict[str, bytes]:
+        run_evaluate(world)
+        files = [path for path in Path("artifacts/evaluation").rglob("*") if path.is_file()]
+        return {str(path): path.read_bytes() for path in [*files, METRICS]}
+
+    assert everything() == everything()
+
+
+def test_the_report_opens_offline_and_shows_items(world: Settings, fake_run: FakeRun) -> None:
+    run_evaluate(world)
+    page = Path("artifacts/evaluation/report.html").read_text()
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+    assert page.count("data:image/png;base64,") > 10
+    for words in ("Best", "Worst", "blind", "Where is the lung?", "Image minus blind"):
+        assert words in page
+
+
+def test_a_missing_model_is_named(settings: Settings, fake_run: FakeRun) -> None:
+    write_corpus(settings.work_root, *make_corpus())
+    (settings.work_root / "models" / settings.recipe.final_stage).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no safetensors checkpoint"):
+        run_evaluate(settings)
+    assert not METRICS.exists() and not Path("artifacts/evaluation").exists()
+
+
+def test_an_empty_split_and_a_missing_image_are_errors(settings: Settings) -> None:
+    records, pairs = make_corpus()
+    root = write_corpus(settings.work_root, records[:-1], pairs)
+    with pytest.raises(BenchmarkError, match="split 'validation'"):
+        plan(root / "curated", settings.evaluation.model_copy(update={"split": "validation"}), seed=1)
+    exams = plan(root / "curated", settings.evaluation.model_copy(update={"max_closed": 50}), seed=1)
+    with pytest.raises(BenchmarkError, match="1 records are absent"):
+        load_images(root / "records", exams)
+
+
+def test_fingerprint_follows_the_protocol_and_nothing_else(world: Settings) -> None:
+    items = read_items(Path("artifacts/curated"), "test")
+    caps = {"closed": 6, "boxes": 2, "captions": 2}
+    exam = make_exams(load_benchmarks().values(), items, [], caps=caps, seed=1)[2]
+
+    def fingerprint(exam=exam, preprocessing: str = "p", tokens: int = 4) -> str:
+        return protocol_fingerprint(exam, preprocessing=preprocessing, max_new_tokens=tokens)
+
+    assert fingerprint() == fingerprint()
+    raised = replace(exam, benchmark=replace(exam.benchmark, version=9))
+    fewer = replace(exam, items=exam.items[:-1])
+    assert len({fingerprint(), fingerprint(raised), fingerprint(fewer), fingerprint(tokens=5),
+                fingerprint(preprocessing="q")}) == 5  # fmt: skip
+    assert len(preprocessing_hash(world.work_root / "models" / world.recipe.final_stage)) == 64
+
+
+def prediction(system: str, item: str, score: float, **changes) -> Prediction:
+    row = Prediction(
+        item, "closed_questions", system, f"p{item}", "CT", "presence", "", "", "", "", score, "accuracy"
+    )
+    return replace(row, **changes)
+
+
+def test_scores_break_down_and_count_the_unparsed() -> None:
+    rows = [
+        prediction(system, item, score, modality=modality, is_parsed=score > 0)
+        for system, scores in {"model": (1, 1, 0), "blind": (0, 1, 0), "majority": (1, 0, 0)}.items()
+        for item, score, modality in zip("abc", scores, ("CT", "CT", "MR"), strict=True)
+    ]
+    scores = {s.benchmark: s for s in make_scores(rows, {"closed_questions": "f"}, resamples=50, seed=0)}
+    assert list(scores) == ["closed_questions", "closed_questions/modality=CT", "closed_questions/modality=MR"]
+    whole = scores["closed_questions"]
+    assert (whole.value, whole.baseline, whole.n, whole.unparsed) == (
+        pytest.approx(2 / 3),
+        pytest.approx(1 / 3),
+        3,
+        1,
+    )
+    assert whole.details == {"blind": pytest.approx(1 / 3)} and whole.fingerprint == "f"
+    gap = image_minus_blind(rows, benchmark="closed_questions", resamples=50, seed=0)
+    assert gap.interval.value == pytest.approx(1 / 3) and (gap.wins, gap.losses) == (1, 0)
+    with pytest.raises(BenchmarkError, match="no closed_questions answered"):
+        image_minus_blind(rows[:3], benchmark="closed_questions", resamples=50, seed=0)
+
+
+def test_metrics_are_named_for_the_tracking_store() -> None:
+    row = {"benchmark": "boxes", "metric": "mean_iou", "value": 0.2, "low": 0.1, "high": 0.3, "baseline": 0.05}
+    part = {**row, "benchmark": "boxes/modality=CT"}
+    gap = {"value": 0.1, "low": 0.0, "high": 0.2}
+    flat = flat_metrics({"image_minus_blind": gap, "scores": [row, part]})
+    assert flat["boxes/mean_iou/majority"] == 0.05 and flat["image_minus_blind/low"] == 0.0
+    assert "boxes/modality=CT/mean_iou" in flat and "boxes/modality=CT/mean_iou/low" not in flat
+
+
+def test_the_chart_is_deterministic() -> None:
+    rows = [
+        {"benchmark": "b", "metric": "m", "value": 0.5, "low": 0.4, "high": 0.7, "baseline": 0.3, "blind": 0.2}
+    ]
+    assert draw_scores(rows) == draw_scores(rows)
+    assert draw_scores(rows)[:4] == b"\x89PNG"
+
+
+def test_the_final_stage_is_the_end_of_the_chain_whatever_the_order(settings: Settings) -> None:
+    stages = dict(sorted(settings.recipe.stages.items()))
+    for order in (stages, dict(reversed(stages.items()))):
+        recipe = Recipe(name="r", mixtures=settings.recipe.mixtures, stages=order)
+        starts = {Path(stage.starts_from).name for stage in order.values()}
+        assert recipe.final_stage not in starts
