@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from components.errors import ConfigError
 
@@ -172,17 +172,23 @@ class Recipe(Frozen):
                 raise ValueError(f"stage {name} reads mixture {stage.mixture!r}; known: {sorted(self.mixtures)}")
         return self
 
+    @field_validator("stages")
+    @classmethod
+    def _in_training_order(cls, stages: dict[str, Stage]) -> dict[str, Stage]:
+        """Lay the stages in the order their `starts_from` gives: params.yaml sorts its keys by name."""
+        order: dict[str, Stage] = {}
+        while len(order) < len(stages):
+            waiting = {name: stage for name, stage in stages.items() if name not in order}
+            ready = [name for name, stage in waiting.items() if Path(stage.starts_from).name not in waiting]
+            if len(ready) != 1:
+                raise ValueError(f"the stages are not one chain: {ready or list(waiting)} could come next")
+            order[ready[0]] = waiting[ready[0]]
+        return order
+
     @property
     def final_stage(self) -> str:
-        """The stage no other starts from: the one whose model is evaluated (params.yaml does not keep order).
-
-        Raises ConfigError when the stages are not one chain.
-        """
-        starts = {Path(stage.starts_from).name for stage in self.stages.values()}
-        ends = [name for name in self.stages if name not in starts]
-        if len(ends) != 1:
-            raise ConfigError(f"the recipe's stages are not one chain; ends: {ends}", where=f"recipe {self.name}")
-        return ends[0]
+        """The last stage: the one whose model is evaluated and registered."""
+        return list(self.stages)[-1]
 
 
 class Training(Frozen):

@@ -10,7 +10,7 @@ B rows, L tokens, T image tokens an image, D hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class Ask:
 
 
 @contextmanager
-def inference() -> Iterator[None]:
+def inference() -> Generator[None]:
     """No gradients, bfloat16 matrix products."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.no_grad(), torch.autocast(device, dtype=torch.bfloat16):

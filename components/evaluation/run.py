@@ -6,7 +6,7 @@ metrics file that DVC and the promotion gate read. Nothing is tuned here; the sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +208,7 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def _progress() -> Iterator[Steps]:
+def _progress() -> Generator[Steps]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

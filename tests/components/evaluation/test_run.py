@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from components.errors import BenchmarkError, CheckpointError
 from components.evaluation.catalog import load_benchmarks
@@ -187,9 +189,18 @@ def test_the_chart_is_deterministic() -> None:
     assert draw_scores(rows)[:4] == b"\x89PNG"
 
 
-def test_the_final_stage_is_the_end_of_the_chain_whatever_the_order(settings: Settings) -> None:
-    stages = dict(sorted(settings.recipe.stages.items()))
-    for order in (stages, dict(reversed(stages.items()))):
-        recipe = Recipe(name="r", mixtures=settings.recipe.mixtures, stages=order)
-        starts = {Path(stage.starts_from).name for stage in order.values()}
-        assert recipe.final_stage not in starts
+def test_stages_lie_in_training_order_however_they_are_written(settings: Settings) -> None:
+    stages, mixtures = settings.recipe.stages, settings.recipe.mixtures
+    for order in (dict(sorted(stages.items())), dict(reversed(stages.items()))):
+        recipe = Recipe(name="r", mixtures=mixtures, stages=order)
+        assert list(recipe.stages) == list(stages)
+        for before, after in pairwise(recipe.stages):
+            assert recipe.stages[after].starts_from.endswith(f"/{before}")
+        assert recipe.final_stage == list(stages)[-1]
+
+
+def test_two_stages_that_start_alike_are_refused(settings: Settings) -> None:
+    _, second, *_ = settings.recipe.stages
+    forked = {**settings.recipe.stages, "fork": settings.recipe.stages[second]}
+    with pytest.raises(ValidationError, match="not one chain"):
+        Recipe(name="r", mixtures=settings.recipe.mixtures, stages=forked)
