@@ -4,7 +4,7 @@ A *segment* is the images of one record (or pair of records) with every conversa
 tokens are the segment's prefix, encoded once; each conversation is a branch that sees the prefix and itself.
 Position ids restart with each segment, and each branch continues from the prefix, so a conversation's loss
 packed equals its loss alone. GMAI-VL packs about two samples a row ("soft packing", arXiv 2411.14522 v1,
-Table 8), next-fit over a random order; so does this module.
+Table 8), next-fit over a random order; this module also fills gaps in packs still open.
 
 B batch, L tokens of the longest pack in the batch.
 """
@@ -106,18 +106,23 @@ def _segment(
     )
 
 
-def pack_segments(segments: Iterable[Segment], *, max_length: int) -> Iterator[Pack]:
-    """Join segments in the given order, next-fit, into packs of at most `max_length` tokens."""
-    waiting: list[Segment] = []
-    length = 0
+def pack_segments(segments: Iterable[Segment], *, max_length: int, open_packs: int = 16) -> Iterator[Pack]:
+    """Join segments into packs of at most `max_length` tokens: first fit over the packs still open.
+
+    At most `open_packs` are open; the oldest closes first, so memory is bounded and the order stays near the
+    given one. With one open pack this is next-fit, the paper's soft packing.
+    """
+    waiting: list[list[Segment]] = []
     for segment in segments:
-        if waiting and length + len(segment) > max_length:
-            yield _pack(waiting)
-            waiting, length = [], 0
-        waiting.append(segment)
-        length += len(segment)
-    if waiting:
-        yield _pack(waiting)
+        fits = (pack for pack in waiting if sum(map(len, pack)) + len(segment) <= max_length)
+        chosen = next(fits, None)
+        if chosen is None:
+            if len(waiting) >= open_packs:
+                yield _pack(waiting.pop(0))
+            waiting.append([segment])
+        else:
+            chosen.append(segment)
+    yield from map(_pack, waiting)
 
 
 def _pack(segments: Sequence[Segment]) -> Pack:

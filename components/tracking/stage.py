@@ -21,7 +21,7 @@ import yaml
 
 from components.settings import Settings
 from components.tracking.commit import folder_aside, write_json
-from components.tracking.digest import digest_file, digest_json, digest_tree
+from components.tracking.digest import digest_file, digest_json, digest_tree, files_below
 from components.tracking.runs import StageRun, open_run
 
 GRAPH = Path("dvc.yaml")
@@ -126,7 +126,8 @@ def code_hash(stage: str, *, graph: Path = GRAPH) -> str:
     row = yaml.safe_load(graph.read_text())["stages"][stage.split("@", maxsplit=1)[0]]
     deps = row.get("do", row).get("deps", [])
     paths = [Path(dep) for dep in deps if dep.startswith("components")]
-    return digest_json({p.as_posix(): digest_tree(p) if p.is_dir() else digest_file(p) for p in paths})
+    files = [file for path in paths for file in (files_below(path) if path.is_dir() else [path])]
+    return digest_json({file.as_posix(): digest_file(file) for file in files if file.name != "README.md"})
 
 
 def git_commit() -> str:

@@ -2,8 +2,9 @@
 
 SigLIP's sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1) between images and captions of the
 training split. Texts that say the same count as matches of each other, since slices of one volume share
-captions. The text side is small: the language model's frozen token embeddings, two layers of attention, a
-mean. It is thrown away afterwards. Images are shifted, scaled and re-lit at random, never mirrored, because
+captions. The text side is the mean of the language model's frozen token embeddings, the image side the mean of
+the projected image tokens: encoder and projector end where the language model keeps the words, and stage I
+goes on from there. Images are shifted, scaled and re-lit at random, never mirrored, because
 left and right carry meaning.
 
 B images (and captions) a batch, L tokens, D shared width, S image side.
@@ -20,31 +21,37 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from components.model.vlm import vision_features
+from components.model.vlm import project, vision_features
 from components.settings import VisionInitialisation
+from components.training.module import clip_gradients
 from components.training.stages import learning_rate_factor
 
-WIDTH = 256
 MAX_TOKENS = 64
+NORM_WEIGHT = 0.1
 
 
-class TextTower(nn.Module):
-    """Frozen token embeddings, a linear layer, two attention layers, a masked mean: (B, L) -> (B, D)."""
+class CaptionEmbedding(nn.Module):
+    """A caption as the centred mean of the language model's own token embeddings: (B, L) -> (B, D).
 
-    def __init__(self, embedding: torch.Tensor) -> None:
+    Nothing here learns, so the images are drawn to where the language model already keeps the words.
+    """
+
+    def __init__(self, embedding: torch.Tensor, captions: Sequence[Sequence[int]]) -> None:
         super().__init__()
+        tokens = torch.as_tensor([token for caption in captions for token in caption[:MAX_TOKENS]])
         self.register_buffer("embedding", embedding.detach().clone())
-        self.project = nn.Linear(embedding.shape[1], WIDTH)
-        self.position = nn.Parameter(torch.zeros(MAX_TOKENS, WIDTH))
-        layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, dropout=0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.register_buffer("centre", embedding.detach()[tokens].mean(0))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Encode token ids (B, L) with mask (B, L), true where there is text."""
+        """Embed token ids (B, L) with mask (B, L), true where there is text."""
+        assert isinstance(self.embedding, torch.Tensor) and isinstance(self.centre, torch.Tensor)
+        values = (self.embedding[ids] - self.centre) * mask.unsqueeze(-1)
+        return values.sum(1) / mask.sum(1, keepdim=True)
+
+    def norm(self) -> torch.Tensor:
+        """Return the mean norm of a token embedding, which projected image tokens are held to."""
         assert isinstance(self.embedding, torch.Tensor)
-        values = self.project(self.embedding[ids]) + self.position[: ids.shape[1]]
-        values = self.layers(values, src_key_padding_mask=~mask)
-        return (values * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+        return self.embedding.norm(dim=-1).mean()
 
 
 def sigmoid_loss(
@@ -95,21 +102,21 @@ class CaptionedImages(torch.utils.data.Dataset[tuple[np.ndarray, Sequence[int], 
 
 
 class ContrastiveModule(lightning.LightningModule):
-    """Train a LLaVA's vision tower (and a throw-away text tower) with the sigmoid loss."""
+    """Train a LLaVA's vision tower and projector with the sigmoid loss against caption embeddings."""
 
     def __init__(
         self,
         vlm: Any,
         row: VisionInitialisation,
         *,
+        captions: Sequence[Sequence[int]],
         normalise: Callable[[Any], torch.Tensor],
         seed: int,
         log: Callable[[dict[str, float], int], None],
     ) -> None:
         super().__init__()
-        self.vision = vlm.model.vision_tower
-        self.text = TextTower(vlm.get_input_embeddings().weight)
-        self.image_head = nn.Linear(vlm.config.vision_config.hidden_size, WIDTH)
+        self.vision, self.projector = vlm.model.vision_tower, vlm.model.multi_modal_projector
+        self.text = CaptionEmbedding(vlm.get_input_embeddings().weight, captions)
         self.scale = nn.Parameter(torch.tensor(10.0).log())
         self.bias = nn.Parameter(torch.tensor(-10.0))
         self.row, self.normalise, self.log_point = row, normalise, log
@@ -119,12 +126,23 @@ class ContrastiveModule(lightning.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """One step over a batch of images and captions."""
         pixels = augmented(self.normalise(batch["pixels"]), self.generator)
-        images = self.image_head(vision_features(self._vlm[0], pixels).mean(1))
+        tokens = project(self._vlm[0], vision_features(self._vlm[0], pixels))
         texts = self.text(batch["ids"], batch["mask"])
         matches = batch["groups"][:, None] == batch["groups"][None, :]
-        loss = sigmoid_loss(images, texts, matches, self.scale, self.bias)
+        loss = sigmoid_loss(tokens.mean(1), texts, matches, self.scale, self.bias)
+        length = self.text.norm()
+        stray = ((tokens.norm(dim=-1) - length) / length).square().mean()
         self.log_point({"contrastive_loss": float(loss.detach())}, self.global_step)
-        return loss
+        return loss + NORM_WEIGHT * stray
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm, as the stages do."""
+        clip_gradients(optimizer, gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""

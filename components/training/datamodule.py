@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     pack_ids: tuple[str, ...]
 
 
-class PackDataset(Dataset[Pack]):
+class PackDataset(Dataset[tuple[str, Pack]]):
     """Packs of one mixture and split, held as Arrow (zero-copy) and handed out as numpy."""
 
     def __init__(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ from components.errors import CheckpointError, ConfigError
 from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
-from components.settings import Settings, Stage, VisionInitialisation
+from components.settings import Settings, Stage
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import write_table
 from components.training.datamodule import PackDataModule
@@ -44,7 +44,7 @@ def run_train(settings: Settings, name: str) -> None:
         vlm, processor = load_start(settings, stage)
         work.details["parameters"] = count_parameters(vlm)
         if stage.initialise_vision and not settings.model.vision.pretrained:
-            _initialise_vision(vlm, processor, stage.initialise_vision, settings, work)
+            _initialise_vision(vlm, processor, stage, settings, work)
         _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work)
         save_vlm(vlm, processor, work.scratch)
         work.count(read=work.details["packs"], kept=work.details["packs"])
@@ -154,19 +154,20 @@ def _write_samples(work: StageWork, seen: list[tuple[int, str]]) -> None:
     write_table(work.scratch / "samples", ({"step": step, "pack_id": pack} for step, pack in seen), schema)
 
 
-def _initialise_vision(
-    vlm: Any, processor: Any, row: VisionInitialisation, settings: Settings, work: StageWork
-) -> None:
+def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Settings, work: StageWork) -> None:
     from components.training.captions import load_captions
     from components.training.contrastive import CaptionedImages, ContrastiveModule, collate_captions
 
     packs = settings.work_root / "packs"
-    rows, captions = load_captions(settings.work_root, processor.tokenizer)
+    row = stage.initialise_vision
+    assert row is not None
+    rows, captions = load_captions(settings.work_root, stage.mixture, processor.tokenizer)
     images = CaptionedImages(np.load(packs / "images" / "pixels.npy", mmap_mode="r"), rows, captions)
-    train_only(vlm, ["vision"])
+    train_only(vlm, ["vision", "projector"])
     module = ContrastiveModule(
         vlm,
         row,
+        captions=captions,
         normalise=functools.partial(normalised, processor.image_processor),
         seed=settings.seed,
         log=work.run.log_metrics,

@@ -37,6 +37,13 @@ def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) 
     return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
 
 
+def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> None:
+    """Scale an optimiser's gradients down to a joint norm of `limit`; None leaves them."""
+    if limit is not None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+
 class StageModule(lightning.LightningModule):
     """Train the parts that a recipe's row names, on packs, with its optimiser and schedule."""
 
@@ -101,6 +108,15 @@ class StageModule(lightning.LightningModule):
                 part = part_of(name)
                 squares[part] = squares.get(part, 0.0) + float(parameter.grad.detach().float().pow(2).sum())
         return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
+        clip_gradients(optimizer, gradient_clip_val)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Collect the summed loss and count of supervised tokens."""

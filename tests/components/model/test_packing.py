@@ -78,6 +78,18 @@ def test_packing_keeps_every_supervised_token_once_and_never_overflows(answers, 
     ]
     packs = packed(*segments, max_length=max_length)
     assert all(len(pack) <= max_length for pack in packs)
-    assert [pair for pack in packs for pair in pack.pair_ids] == [str(n) for n in range(len(answers))]
-    learned = [int(t) for pack in packs for t in targets(pack) if t != -100]
-    assert learned == [token for answer in answers for token in answer]
+    assert sorted(pair for pack in packs for pair in pack.pair_ids) == sorted(map(str, range(len(answers))))
+    learned = sorted(int(t) for pack in packs for t in targets(pack) if t != -100)
+    assert learned == sorted(token for answer in answers for token in answer)
+
+
+def test_a_gap_in_an_open_pack_is_filled_and_one_open_pack_is_next_fit():
+    lengths = {"a": 4, "b": 12, "c": 5}
+    segments = [
+        next(make_segments([(name, conversation(*range(5, 5 + n - 4)))], [0], max_length=20))
+        for name, n in lengths.items()
+    ]
+    filled = list(pack_segments(segments, max_length=12))
+    assert [pack.pair_ids for pack in filled] == [("a", "c"), ("b",)]
+    next_fit = list(pack_segments(segments, max_length=12, open_packs=1))
+    assert [pack.pair_ids for pack in next_fit] == [("a",), ("b",), ("c",)]

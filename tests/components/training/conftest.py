@@ -50,7 +50,7 @@ def packs_folder(tmp_path_factory):
         packs = list(pack_segments(segments, max_length=model.max_length))
         write_table(
             folder / "instruction" / split,
-            (pack_row(pack, {pair: "percept" for pair in pack.pair_ids}) for pack in packs),
+            (pack_row(pack, dict.fromkeys(pack.pair_ids, "percept")) for pack in packs),
             pack_schema(),
         )
     (folder / "images").mkdir()
