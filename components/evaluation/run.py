@@ -222,19 +222,22 @@ def _progress() -> Generator[Steps]:
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Print the scores as tables: whole benchmarks, then image minus blind."""
+    """Print whole benchmarks and the closed questions by part; the report holds every breakdown."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "benchmark", "metric", "value", "95 % interval", "majority", "blind", "n", "patients", "unparsed"
-    )
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("score", "value", "95 %", "majority", "blind", "n/patients", "unread"):
+        table.add_column(column, no_wrap=True)
     for row in metrics["scores"]:
-        interval = f"{row['low']:.3f} to {row['high']:.3f}"
-        values = (f"{row['value']:.3f}", interval, f"{row['baseline']:.3f}", f"{row['blind']:.3f}")
-        counts = (str(row[name]) for name in ("n", "num_patients", "unparsed"))
-        style = "bold" if "/" not in row["benchmark"] else "dim"
-        table.add_row(row["benchmark"], row["metric"], *values, *counts, style=style)
+        benchmark, _, part = row["benchmark"].partition("/")
+        if part and benchmark != BLIND_BENCHMARK:
+            continue
+        name = f"  {part.partition('=')[2]}" if part else f"{benchmark} {row['metric']}"
+        values = (f"{row['value']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}", f"{row['baseline']:.3f}")
+        counts = (f"{row['blind']:.3f}", f"{row['n']}/{row['num_patients']}", str(row["unparsed"]))
+        table.add_row(name, *values, *counts, style="dim" if part else "bold")
     console = Console()
     console.print(table)
     gap = metrics["image_minus_blind"]
