@@ -228,7 +228,7 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("score", "value", "95 %", "majority", "blind", "n/patients", "unread"):
+    for column in ("score", "value", "95 %", "majority", "blind", "n/patients"):
         table.add_column(column, no_wrap=True)
     for row in metrics["scores"]:
         benchmark, _, part = row["benchmark"].partition("/")
@@ -236,10 +236,12 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
             continue
         name = f"  {part.partition('=')[2]}" if part else f"{benchmark} {row['metric']}"
         values = (f"{row['value']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}", f"{row['baseline']:.3f}")
-        counts = (f"{row['blind']:.3f}", f"{row['n']}/{row['num_patients']}", str(row["unparsed"]))
+        counts = (f"{row['blind']:.3f}", f"{row['n']}/{row['num_patients']}")
         table.add_row(name, *values, *counts, style="dim" if part else "bold")
     console = Console()
     console.print(table)
+    unread = {row["benchmark"]: row["unparsed"] for row in metrics["scores"] if "/" not in row["benchmark"]}
+    console.print(f"answers that could not be read, counted as wrong: {unread}")
     gap = metrics["image_minus_blind"]
     few = " (few patients: the interval is rough)" if gap["few_patients"] else ""
     console.print(
