@@ -113,8 +113,15 @@ def judge_corpus(
 
 
 def rejected_share(output: Path) -> float:
-    """Return the share of an earlier stage's rows that it rejected (0-1), from its manifest."""
-    counts = read_manifest(output)["counts"]
+    """Return the share of an earlier stage's rows that it rejected (0-1), from its manifest.
+
+    Raises:
+        QualityError: there is no manifest, so the output is unfinished.
+    """
+    try:
+        counts = read_manifest(output)["counts"]
+    except FileNotFoundError as error:
+        raise QualityError("an unfinished output: no manifest", where=str(output), fix="dvc repro") from error
     rejected = sum(counts.get("rejected", {}).values())
     return rejected / max(1, rejected + counts["kept"])
 

@@ -132,6 +132,9 @@ def test_rejected_share_is_over_kept_and_rejected(tmp_path: Path) -> None:
     root = write_corpus(tmp_path / "artifacts", *make_corpus(), rejected=16)
     assert rejected_share(root / "curated") == pytest.approx(16 / 64)
     assert rejected_share(root / "pairs") == 0.0
+    (root / "pairs" / "manifest.json").unlink()
+    with pytest.raises(QualityError, match="unfinished output"):
+        rejected_share(root / "pairs")
 
 
 def test_a_passing_check_commits_results_and_report(settings, fake_run) -> None:
