@@ -36,7 +36,23 @@ def make_ready(root: Path, preset: str) -> Settings:
         settings = load_settings(root / "params.yaml")
     if not (root / settings.corpus.data_root).is_dir():
         call_command(root, "sample-data")
+        keep_in_cache(root, settings.corpus.data_root.with_suffix(".dvc"))
     return settings
+
+
+def keep_in_cache(root: Path, pointer: Path) -> None:
+    """Store rebuilt raw data in DVC's cache when it is what the committed pointer names; never rewrite that."""
+    from dvc.repo import Repo
+
+    repo = Repo(str(root))
+    stage = repo.stage.load_file(str(root / pointer))[0]
+    if not stage.outs or stage.outs[0].changed_checksum():
+        raise PipelineError(
+            "the raw data built here are not those that the pointer names",
+            where=str(pointer),
+            fix="dvc diff; if the change is meant, `dvc add data` and commit data.dvc",
+        )
+    repo.commit(target=str(root / pointer), force=True)
 
 
 def run(root: Path, *, preset: str = "", targets: tuple[str, ...] = ()) -> None:
