@@ -247,12 +247,20 @@ def record_from_row(row: dict[str, Any]) -> Record:
         labels=tuple(row.get("labels") or ()),
         absent_labels=tuple(row.get("absent_labels") or ()),
         region_vocabulary=tuple(row.get("region_vocabulary") or ()),
-        regions=tuple(Region(**{**r, "box": tuple(r["box"])}) for r in row.get("regions") or ()),
-        questions=tuple(
-            SourceQuestion(**{**q, "options": tuple(q["options"] or ())}) for q in row.get("questions") or ()
-        ),
+        regions=tuple(_region(region) for region in row.get("regions") or ()),
+        questions=tuple(_question(question) for question in row.get("questions") or ()),
         facts=tuple((f[0], f[1]) for f in row.get("facts") or ()),
     )
+
+
+def _region(row: dict[str, Any]) -> Region:
+    values: dict[str, Any] = {**row, "box": tuple(row["box"])}
+    return Region(**values)
+
+
+def _question(row: dict[str, Any]) -> SourceQuestion:
+    values: dict[str, Any] = {**row, "options": tuple(row["options"] or ())}
+    return SourceQuestion(**values)
 
 
 def pair_from_row(row: dict[str, Any]) -> Pair:

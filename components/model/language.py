@@ -56,12 +56,13 @@ def _convert_gguf(file: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     names: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(str(file.parent), dtype=torch.float32, **names)
+    model: Any = AutoModelForCausalLM.from_pretrained(str(file.parent), dtype=torch.float32, **names)
     model.hf_quantizer = None  # transformers refuses to save what it believes is still quantised
     model.config.__dict__.pop("quantization_config", None)
     with folder_aside(target) as aside:
         model.save_pretrained(aside)
-        AutoTokenizer.from_pretrained(str(file.parent), **names).save_pretrained(aside)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), **names)
+        tokenizer.save_pretrained(aside)
 
 
 def make_byte_tokenizer() -> Any:
@@ -74,27 +75,31 @@ def make_byte_tokenizer() -> Any:
     marks = ["<|endoftext|>", TURN_START, TURN_END]
     vocabulary = {token: index for index, token in enumerate(marks + alphabet)}
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # ty: ignore[invalid-assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # ty: ignore[invalid-assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=TURN_END, pad_token="<|endoftext|>", bos_token=TURN_START
+    )
+
+
+def _pretrained_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(
+        language_folder(language, packages_root),
+        revision=language.revision or "main",
+        local_files_only=_is_offline(),
+        trust_remote_code=False,
     )
 
 
 def load_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
     """Load the tokenizer and make sure it knows `<image>` as one token."""
     from tokenizers import AddedToken
-    from transformers import AutoTokenizer
 
-    if language.source == "random":
-        tokenizer = make_byte_tokenizer()
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(
-            language_folder(language, packages_root),
-            revision=language.revision or "main",
-            local_files_only=_is_offline(),
-            trust_remote_code=False,
-        )
+    tokenizer = (
+        make_byte_tokenizer() if language.source == "random" else _pretrained_tokenizer(language, packages_root)
+    )
     tokenizer.add_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)], special_tokens=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

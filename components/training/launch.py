@@ -31,6 +31,7 @@ Log = Callable[[dict[str, float], int], None]
 def run_train(settings: Settings, name: str) -> None:
     """Run one row of the recipe and commit `models/<name>`, a folder that plain transformers loads."""
     stage = find_stage(settings.recipe, name)
+    quieten()
     torch.set_num_threads(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     packs = settings.work_root / "packs"
@@ -48,6 +49,20 @@ def run_train(settings: Settings, name: str) -> None:
         _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work)
         save_vlm(vlm, processor, work.scratch)
         work.count(read=work.details["packs"], kept=work.details["packs"])
+
+
+def quieten() -> None:
+    """Keep the libraries' tips and bars out of the way of ours; warnings and errors of ours stay."""
+    import logging
+    import warnings
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for module in ("lightning", "torchdata"):
+        warnings.filterwarnings("ignore", module=rf"{module}\..*")
 
 
 def load_start(settings: Settings, stage: Stage) -> tuple[Any, Any]:
@@ -131,7 +146,7 @@ def accumulation(settings: Settings, stage: Stage) -> int:
     at_once = settings.training.micro_batch * settings.cluster.devices * settings.cluster.nodes
     if stage.packs_per_step % at_once:
         raise ConfigError(
-            f"packs_per_step {stage.packs_per_step} is not a multiple of micro_batch x devices x nodes = {at_once}",
+            f"packs_per_step {stage.packs_per_step} is no multiple of micro_batch x devices x nodes = {at_once}",
             where="conf/recipe and conf/cluster",
             fix="gmai configure training.micro_batch=...",
         )

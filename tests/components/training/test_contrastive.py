@@ -54,7 +54,8 @@ def test_tower_and_projector_learn_to_match_and_the_language_model_stays(vlm, pr
     points: list[float] = []
     train_only(vlm, ["vision", "projector"])
     module = ContrastiveModule(
-        vlm, row, captions=data.captions, normalise=functools.partial(normalised, processor.image_processor), seed=1,
+        vlm, row, captions=data.captions, seed=1,
+        normalise=functools.partial(normalised, processor.image_processor),
         log=lambda point, step: points.append(point["contrastive_loss"]),
     )  # fmt: skip
     before = part_hashes(vlm.named_parameters(), part_of)
