@@ -67,7 +67,10 @@ def make_config(model: Model, packages_root: Path, *, vocabulary: int, image_tok
 
     text = language_config(model.language, packages_root, vocabulary=vocabulary)
     text.vocab_size = max(text.vocab_size, vocabulary)
-    values: dict[str, Any] = {"tie_word_embeddings": model.language.tie_embeddings}
+    values: dict[str, Any] = {
+        "tie_word_embeddings": model.language.tie_embeddings,
+        "vision_feature_select_strategy": feature_strategy(model.vision),
+    }
     return LlavaConfig(
         **values,
         vision_config=vision_config(model.vision),
@@ -75,7 +78,6 @@ def make_config(model: Model, packages_root: Path, *, vocabulary: int, image_tok
         image_token_index=image_token,
         image_seq_length=num_image_tokens(model.vision),
         vision_feature_layer=model.vision.feature_layer,
-        vision_feature_select_strategy=feature_strategy(model.vision),
         projector_hidden_act="gelu",
     )
 
