@@ -27,7 +27,7 @@ from components.training.module import clip_gradients
 from components.training.stages import learning_rate_factor
 
 MAX_TOKENS = 64
-NORM_WEIGHT = 0.1
+NORM_WEIGHT = 1.0
 
 
 class CaptionEmbedding(nn.Module):
