@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from components.errors import PipelineError
 from flows import run as run_module
 from flows.environment import QUIET_AND_OFFLINE, prepare_environment
-from flows.run import call_command, make_ready, run
+from flows.run import call_command, keep_in_cache, make_ready, run
 from flows.summary import NOTHING_TO_DO
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,23 @@ def test_data_is_built_only_when_it_is_not_there(tmp_path: Path, calls: list[tup
     (tmp_path / "data").mkdir()
     make_ready(tmp_path, "")
     assert len(calls) == 1
+
+
+def test_rebuilt_data_go_to_the_cache_only_when_the_pointer_names_them(tmp_path: Path) -> None:
+    from dvc.repo import Repo
+
+    repo = Repo.init(str(tmp_path), no_scm=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "scan.png").write_bytes(b"pixels")
+    repo.add(str(tmp_path / "data"))
+    shutil.rmtree(tmp_path / ".dvc" / "cache")
+    assert keep_in_cache(tmp_path, Path("data.dvc"))
+    assert repo.status() == {} and any((tmp_path / ".dvc" / "cache").rglob("*.dir"))
+    pinned = (tmp_path / "data.dvc").read_bytes()
+    (tmp_path / "data" / "scan.png").write_bytes(b"others")
+    assert not keep_in_cache(tmp_path, Path("data.dvc"))
+    assert (tmp_path / "data.dvc").read_bytes() == pinned
+    assert not keep_in_cache(tmp_path, Path("absent.dvc"))
 
 
 def test_a_preset_is_composed_only_when_it_is_another(tmp_path: Path, calls: list[tuple[str, ...]]) -> None:
