@@ -1,0 +1,49 @@
+"""Configuration becomes frozen, typed settings here, once; below this room nobody sees a dict or os.environ.
+
+`params.yaml` is the composed `conf/` (written by `gmai configure`); `load_settings` reads it. Unknown keys
+raise, contradictions raise, and secrets come from the environment alone and never enter params.
+"""
+
+from __future__ import annotations
+
+from components.settings.base import Frozen, Positive, Share
+from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
+from components.settings.decision import Evaluation, GateRule, Promotion, Tracking
+from components.settings.environment import Secrets, load_secrets, process_rank, secret_environment
+from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
+from components.settings.model import LanguageModel, Model, Vision
+from components.settings.recipe import Cluster, Mixture, Part, Recipe, Stage, Training, VisionInitialisation
+
+__all__ = [
+    "Check",
+    "Cluster",
+    "Corpus",
+    "Curate",
+    "Evaluation",
+    "Frozen",
+    "GateRule",
+    "Ingest",
+    "LanguageModel",
+    "Mixture",
+    "Model",
+    "PARAMS",
+    "PairMaking",
+    "Part",
+    "Positive",
+    "Promotion",
+    "Recipe",
+    "Secrets",
+    "Settings",
+    "Share",
+    "Stage",
+    "Tracking",
+    "Training",
+    "Vision",
+    "VisionInitialisation",
+    "compose",
+    "load_secrets",
+    "load_settings",
+    "process_rank",
+    "secret_environment",
+    "settings_from",
+]

@@ -1,0 +1,56 @@
+"""Settings of the data: which sources, how they become records, pairs and a checked corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from components.settings.base import Frozen, Positive, Share
+
+
+class Corpus(Frozen):
+    """Which sources are read, and under what terms."""
+
+    data_root: Path = Field(description="folder of the raw sources, one folder a source")
+    sources: tuple[str, ...] = Field(min_length=1, description="card names in conf/sources")
+    allow_noncommercial: bool = Field(description="false drops sources whose licence forbids commercial use")
+
+
+class Ingest(Frozen):
+    """How raw files become records."""
+
+    max_side: Positive = Field(description="longest image side kept, in pixels")
+    shard_megabytes: Positive = Field(description="Parquet shard size, in MB")
+    jobs: Positive = Field(description="sources read at once")
+    backend: Literal["loky", "threading", "sequential", "ray", "dask"]
+
+
+class PairMaking(Frozen):
+    """How records become image-text pairs."""
+
+    chinese_share: Share = Field(description="share of pairs written in Chinese")
+    max_questions: Positive = Field(description="perception questions a record, at most")
+    max_regions: Positive = Field(description="region captions a record, at most")
+    shard_megabytes: Positive
+    kinds: tuple[str, ...] = Field(description="pair kinds to make")
+
+
+class Curate(Frozen):
+    """Which pairs stay."""
+
+    min_side: Positive = Field(description="shorter images are rejected, in pixels")
+    max_aspect: float = Field(gt=1, description="longer than this many times its width is rejected")
+    min_entropy: float = Field(ge=0, description="bits of grey-level entropy below which an image is blank")
+    near_duplicate_bits: int = Field(ge=0, le=32, description="perceptual-hash distance called a duplicate")
+    shard_megabytes: Positive
+
+
+class Check(Frozen):
+    """Bounds of the Great Expectations gate."""
+
+    min_text: Positive = Field(description="shortest assistant text, in characters")
+    max_text: Positive = Field(description="longest assistant text, in characters")
+    max_rejected: Share = Field(description="share of rejected rows above which the gate stops")
+    min_pairs: Positive = Field(description="fewer pairs than this stop the pipeline")

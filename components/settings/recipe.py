@@ -1,0 +1,101 @@
+"""Settings of the training stages, and of how a stage runs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from components.settings.base import Frozen, Positive, Share
+
+Part = Literal["vision", "projector", "language"]
+
+
+class VisionInitialisation(Frozen):
+    """Contrastive (SigLIP loss) training of a fresh ViT before the projector; skipped for a pretrained tower."""
+
+    steps: Positive
+    batch_size: Positive
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+
+
+class Mixture(Frozen):
+    """What a stage reads: shares of each pair kind and, optionally, of named sources (1 is all of it)."""
+
+    kinds: dict[str, float] = Field(description="pair kind -> sampling ratio; 0 or absent leaves it out")
+    sources: dict[str, float] = Field(default_factory=dict, description="source -> ratio; absent means 1")
+
+
+class Stage(Frozen):
+    """One row of a recipe: what trains, on what, how."""
+
+    trains: tuple[Part, ...] = Field(min_length=1)
+    starts_from: str = Field(description="folder of the processor (and weights, if any) it starts with")
+    mixture: str = Field(description="name in recipe.mixtures")
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["cosine", "constant"]
+    warmup_ratio: Share
+    weight_decay: float = Field(ge=0)
+    clip: float = Field(gt=0, description="gradient norm limit")
+    packs_per_step: Positive = Field(description="packs an optimiser step, over all devices")
+    epochs: float = Field(gt=0, description="passes over the mixture's packs")
+    max_steps: int = Field(ge=0, description="optimiser steps at most; 0 is no limit")
+    evidence: dict[str, str] = Field(default_factory=dict, description="field -> where its value comes from")
+    initialise_vision: VisionInitialisation | None = None
+
+
+class Recipe(Frozen):
+    """Training stages in order, and the mixtures they read."""
+
+    name: str
+    mixtures: dict[str, Mixture] = Field(min_length=1)
+    stages: dict[str, Stage] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _mixtures_exist(self) -> Recipe:
+        for name, stage in self.stages.items():
+            if stage.mixture not in self.mixtures:
+                raise ValueError(f"stage {name} reads mixture {stage.mixture!r}; known: {sorted(self.mixtures)}")
+        return self
+
+    @field_validator("stages")
+    @classmethod
+    def _in_training_order(cls, stages: dict[str, Stage]) -> dict[str, Stage]:
+        """Lay the stages in the order their `starts_from` gives: params.yaml sorts its keys by name."""
+        order: dict[str, Stage] = {}
+        while len(order) < len(stages):
+            waiting = {name: stage for name, stage in stages.items() if name not in order}
+            ready = [name for name, stage in waiting.items() if Path(stage.starts_from).name not in waiting]
+            if len(ready) != 1:
+                raise ValueError(f"the stages are not one chain: {ready or list(waiting)} could come next")
+            order[ready[0]] = waiting[ready[0]]
+        return order
+
+    @property
+    def final_stage(self) -> str:
+        """The last stage: the one whose model is evaluated and registered."""
+        return list(self.stages)[-1]
+
+
+class Training(Frozen):
+    """How a stage runs on this machine."""
+
+    micro_batch: Positive = Field(description="packs a device holds at once")
+    precision: Literal["32-true", "bf16-mixed", "bf16-true"]
+    workers: int = Field(ge=0, description="data loading processes")
+    log_every: Positive = Field(description="optimiser steps between logged points")
+    validate_batches: int = Field(ge=0, description="micro-batches of validation packs at the end of a stage")
+
+
+class Cluster(Frozen):
+    """Where training runs."""
+
+    launcher: Literal["local", "torchrun", "slurm"]
+    accelerator: Literal["cpu", "cuda", "auto"]
+    strategy: Literal["auto", "ddp", "fsdp2"]
+    devices: Positive = Field(description="devices a node")
+    nodes: Positive
+    threads: Positive = Field(description="CPU threads a process computes with")
