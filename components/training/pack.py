@@ -142,8 +142,10 @@ def _chosen(pairs: Sequence[Pair], mixture: Mixture, *, split: str, seed: int) -
         pair_ids=[pair.pair_id for pair in candidates],
         kinds=[pair.kind for pair in candidates],
         sources=[pair.source for pair in candidates],
+        languages=[pair.language for pair in candidates],
         kind_ratios=mixture.kinds,
         source_ratios=mixture.sources,
+        language_ratios=dict(mixture.languages),
         seed=seed,
     )
     return [candidates[index] for index in indices]
