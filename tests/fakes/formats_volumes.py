@@ -1,0 +1,148 @@
+"""Tiny sources in the published layouts of volumes, DICOM series and annotated slides, of the one BODY.
+
+Every layout shows the same patient (tests/fakes/sources.py), so that the golden boxes below hold for all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.data.card import Card
+from tests.fakes.sources import (
+    BODY,
+    BODY_LABELS,
+    KIDNEY,
+    LIVER,
+    SPACING,
+    VOLUME_OPTIONS,
+    lps_affine,
+    make_card,
+    write_nifti,
+)
+
+ORGANS = {"liver": "liver", "kidney_left": "left kidney", "spleen": "spleen"}
+LABEL_NAMES = {LIVER: "liver", KIDNEY: "kidney_left"}
+# Axial slices have 20 rows and 24 columns: (left, top, right, bottom) of voxels 4-9 x 5-10 and 16-18 x 10-14.
+LIVER_BOX = (4 / 24, 5 / 20, 10 / 24, 11 / 20)
+KIDNEY_BOX = (16 / 24, 10 / 20, 19 / 24, 15 / 20)
+CASES = ("001", "002")
+
+
+def options_of(**changes: Any) -> dict[str, Any]:
+    return {**VOLUME_OPTIONS, "planes": {"axial": 1}, "label_names": LABEL_NAMES, **changes}
+
+
+def make_decathlon_source(root: Path, axes: str = "RAS") -> Card:
+    """imagesTr/case_0000.nii.gz beside labelsTr/case.nii.gz, as in the Medical Segmentation Decathlon."""
+    for case in CASES:
+        write_nifti(root / "imagesTr" / f"ct_{case}_0000.nii.gz", BODY, axes)
+        write_nifti(root / "labelsTr" / f"ct_{case}.nii.gz", BODY_LABELS, axes)
+    options = options_of(images=[{"path": "imagesTr/{case}_0000.nii.gz"}], labels="labelsTr/{case}.nii.gz")
+    return make_card("fake_decathlon", "nifti_cases", options, label_map=ORGANS)
+
+
+def make_sequences_source(root: Path) -> Card:
+    """HGG/case/case_flair.nii.gz and _t1 beside case_seg.nii.gz, as in BraTS; the folder is the grade."""
+    for grade, case in (("HGG", "Brats_1"), ("LGG", "Brats_2")):
+        for sequence, shade in (("flair", 0), ("t1", 50)):
+            write_nifti(root / grade / case / f"{case}_{sequence}.nii.gz", np.maximum(BODY, -1000) + 1000 + shade)
+        write_nifti(root / grade / case / f"{case}_seg.nii.gz", BODY_LABELS)
+    image = "{grade}/{case}/{case}_%s.nii.gz"
+    options = options_of(
+        images=[
+            {"path": image % "flair", "sequence": "FLAIR"},
+            {"path": image % "t1", "sequence": "T1-weighted", "windows": ["full range"]},
+        ],
+        labels="{folder}/{case}_seg.nii.gz", class_from="{grade}", background=100, windows=["percentile 1-99"],
+    )  # fmt: skip
+    terms = {**ORGANS, "HGG": "high-grade glioma", "LGG": "low-grade glioma"}
+    rule = {"rule": "pattern", "pattern": "(Brats_[0-9]+)/"}
+    return make_card("fake_brats", "nifti_cases", options, label_map=terms, modality="MR", patient=rule)
+
+
+def make_mask_files_source(root: Path) -> Card:
+    """case/ct.nii.gz beside case/segmentations/LABEL.nii.gz, as in TotalSegmentator."""
+    write_nifti(root / "s0001" / "ct.nii.gz", BODY)
+    for label, code in (("liver", LIVER), ("kidney_left", KIDNEY)):
+        write_nifti(
+            root / "s0001" / "segmentations" / f"{label}.nii.gz", (code == BODY_LABELS).astype(np.uint8), "RAS"
+        )
+    options = options_of(images=[{"path": "{case}/ct.nii.gz"}], masks="{case}/segmentations/{label}.nii.gz")
+    return make_card("fake_masks", "nifti_cases", options, label_map=ORGANS)
+
+
+def make_bids_source(root: Path) -> Card:
+    """sub-*/ses-*/anat/*_T1w.nii.gz with participants.tsv."""
+    for case in ("01", "02"):
+        folder = root / f"sub-{case}" / "ses-1" / "anat"
+        write_nifti(folder / f"sub-{case}_ses-1_T1w.nii.gz", BODY + 1000)
+    (root / "participants.tsv").write_text(
+        "participant_id\tsex\tage\tgroup\nsub-01\tF\t63.5\tAD\nsub-02\tM\t95\tn/a\n"
+    )
+    table = {
+        "file": "participants.tsv", "key": "participant_id", "matches": "sub-{case}", "sex": "sex", "age": "age",
+        "label": "group",
+    }  # fmt: skip
+    image = "sub-{case}/**/sub-{case}_*T1w.nii.gz"
+    options = options_of(
+        images=[{"path": image, "sequence": "T1-weighted"}], table=table, planes={"sagittal": 4}, label_names={},
+        windows=["percentile 1-99"], background=100,
+    )  # fmt: skip
+    terms = {"AD": "Alzheimer disease"}
+    return make_card("fake_bids", "nifti_cases", options, label_map=terms, modality="MR")
+
+
+def make_metaimage_source(root: Path) -> Card:
+    """case.mhd with case.raw beside case_segmentation.mha, as in PROMISE12 and LUNA16."""
+    for case in CASES:
+        write_metaimage(root / f"{case}.mhd", BODY)
+        write_metaimage(root / f"{case}_segmentation.mha", BODY_LABELS, compressed=True)
+    options = options_of(images=[{"path": "{case:[0-9]+}.mhd"}], labels="{case}_segmentation.mha")
+    return make_card("fake_meta", "nifti_cases", options, label_map=ORGANS)
+
+
+def write_metaimage(path: Path, array: np.ndarray, *, compressed: bool = False, **header: str) -> None:
+    """Write an LPS array as .mha (data inside) or .mhd (data in a .raw beside it)."""
+    kinds = {"int16": "MET_SHORT", "uint8": "MET_UCHAR", "float32": "MET_FLOAT"}
+    data = array.tobytes(order="F")
+    data = zlib.compress(data) if compressed else data
+    is_local = path.suffix == ".mha"
+    lines = {
+        "ObjectType": "Image", "NDims": str(array.ndim), "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False", "CompressedData": str(compressed),
+        "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "-20 -15 -30",
+        "ElementSpacing": " ".join(map(str, SPACING)), "DimSize": " ".join(map(str, array.shape)),
+        "ElementType": kinds[array.dtype.name], **header,
+        "ElementDataFile": "LOCAL" if is_local else f"{path.stem}.raw",
+    }  # fmt: skip
+    text = "".join(f"{key} = {value}\n" for key, value in lines.items() if value).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text + data if is_local else text)
+    if not is_local:
+        path.with_suffix(".raw").write_bytes(data)
+
+
+def write_plain_nifti(path: Path, array: np.ndarray, affine: np.ndarray | None = None, code: int = 1) -> None:
+    """Write an array as it is, with any affine and either orientation code."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(array, lps_affine() if affine is None else affine)
+    image.set_sform(image.affine, code)
+    image.set_qform(None, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+CASE_MAKERS = (
+    make_decathlon_source, make_sequences_source, make_mask_files_source, make_bids_source, make_metaimage_source,
+)  # fmt: skip
+
+
+def changed(card: Card, options: Mapping[str, Any] | None = None, **fields: Any) -> Card:
+    """The same card with other options or fields."""
+    return card.model_copy(update={"options": {**card.options, **(options or {})}, **fields})
