@@ -42,6 +42,8 @@ CODE = Path(__file__).parent
 # a test compares this with the readers' imports.
 SHARED_CODE = (
     "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
+    # tables of text
+    "json_rows", "picture_files", "row_files", "row_mapping", "row_store", "text_records",
 )  # fmt: skip
 
 
