@@ -16,11 +16,12 @@ from pydantic import Field
 from components.data.card import Card
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, value_at
-from components.records import LANGUAGES, Language, Modality, SourceQuestion, Split
+from components.records import Language, Modality, SourceQuestion, Split
 from components.settings import Frozen
 
 COLUMN = re.compile(r"\{([^{}]+)\}")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
+WORDS: dict[str, Language] = {"en": "en", "zh": "zh"}
 SPLITS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validate": "validation",
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
@@ -49,7 +50,7 @@ class RowMapping(Frozen):
     )
     language: str = Field(default="", description="column of the row's language")
     languages: dict[str, Language] = Field(
-        default_factory=lambda: {name: name for name in LANGUAGES}, description="the column's words -> language"
+        default_factory=lambda: dict(WORDS), description="the column's words -> language"
     )
     patient: str = Field(default="", description="column of the patient's id; goes before the card's rule; hashed")
     study: str = Field(default="", description="column of the study's id; hashed")

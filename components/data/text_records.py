@@ -16,7 +16,7 @@ import numpy as np
 from components.data.card import Card
 from components.data.picture_files import Pixels, decode_pixels, iterate_archives, load_member, read_picture
 from components.data.reading import Draft, ReadContext, Rejection, finish
-from components.data.row_mapping import RowFault, RowMapping, Statement
+from components.data.row_mapping import RowFault, Statement
 from components.data.row_store import RowStore
 from components.records import NOT_STATED, Record, SourceQuestion, stable_id
 
@@ -25,9 +25,17 @@ Samples = Iterator[Record | Rejection]
 
 
 def join_images(
-    statements: Iterable[Statement | Rejection], mapping: RowMapping, root: Path, card: Card, context: ReadContext
+    statements: Iterable[Statement | Rejection],
+    root: Path,
+    card: Card,
+    context: ReadContext,
+    *,
+    archives: tuple[str, ...] = (),
 ) -> Samples:
-    """Yield the records of all statements: images first, then sets of images, then texts alone."""
+    """Yield the records of all statements: images first, then sets of images, then texts alone.
+
+    Images are files below the root, or members of the archives that match these globs.
+    """
     with RowStore() as store:
         for statement in statements:
             if isinstance(statement, Rejection):
@@ -36,22 +44,26 @@ def join_images(
                 yield Rejection(statement.where, "row_id_repeated")
             else:
                 store.add(statement)
-        pictures = _from_archives if mapping.archives else _from_files
-        yield from pictures(store, mapping, root, card, context)
+        if archives:
+            yield from _from_archives(store, archives, root, card, context)
+        else:
+            yield from _from_files(store, root, card, context)
         yield from _sets(store, card, context)
         yield from (finish_text(statement, card, context) for statement in store.alone())
 
 
-def _from_files(store: RowStore, mapping: RowMapping, root: Path, card: Card, context: ReadContext) -> Samples:
+def _from_files(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
     for image, statements in store.by_image():
         yield from tell_image(
             image, statements, lambda path=image: read_picture(root, path), store, card=card, context=context
         )
 
 
-def _from_archives(store: RowStore, mapping: RowMapping, root: Path, card: Card, context: ReadContext) -> Samples:
+def _from_archives(
+    store: RowStore, archives: tuple[str, ...], root: Path, card: Card, context: ReadContext
+) -> Samples:
     store.index()
-    for member in iterate_archives(root, mapping.archives):
+    for member in iterate_archives(root, archives):
         if isinstance(member, Rejection):
             yield member
             continue

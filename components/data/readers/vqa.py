@@ -56,7 +56,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     needed = (*options.columns(), options.question, options.answer, *options.options, options.question_type)
     rows = iterate_tables(root, options.tables, needed=tuple(name for name in needed if name))
     statements = (row if isinstance(row, Rejection) else _state(row, options, card) for row in rows)
-    yield from join_images(statements, options, root, card, context)
+    yield from join_images(statements, root, card, context, archives=options.archives)
 
 
 def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
