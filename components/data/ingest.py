@@ -43,7 +43,7 @@ CODE = Path(__file__).parent
 SHARED_CODE = (
     "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
     # tables of text
-    "dialogue", "json_rows", "picture_files", "row_files", "row_mapping", "row_store", "text_records",
+    "dialogue", "json_rows", "picture_files", "question_rows", "row_files", "row_mapping", "row_store", "text_records",
 )  # fmt: skip
 
 

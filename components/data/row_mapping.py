@@ -28,26 +28,12 @@ SPLITS: dict[str, Split] = {
 }  # fmt: skip
 
 
-class RowMapping(Frozen):
-    """The tables, the images that their rows name, and the columns that say what is known of them."""
+class ColumnMapping(Frozen):
+    """The columns that say what is known of a row's image."""
 
-    tables: tuple[Table, ...] = Field(min_length=1, description="files of rows, in the order they are read")
-    image: str = Field(
-        default="",
-        description='path of a row\'s image with columns in braces: "imgs/{img_name}"; a column may hold a list. '
-        "Empty: the rows have no image",
-    )
-    remove_prefix: str = Field(
-        default="", description="cut from the front of the path that `image` gives, if there"
-    )
-    archives: tuple[str, ...] = Field(
-        default=(), description="globs of zip and tar files that hold the images; empty: they lie as files"
-    )
     id: str = Field(default="", description="column of a row's id; a second row of a file with it is refused")
     split: str = Field(default="", description="column of the split; goes before the table's and the card's")
-    splits: dict[str, Split] = Field(
-        default_factory=lambda: dict(SPLITS), description="the column's words -> split"
-    )
+    splits: dict[str, Split] = Field(default_factory=lambda: dict(SPLITS), description="the column's words -> split")
     language: str = Field(default="", description="column of the row's language")
     languages: dict[str, Language] = Field(
         default_factory=lambda: dict(WORDS), description="the column's words -> language"
@@ -57,15 +43,32 @@ class RowMapping(Frozen):
     modality: str = Field(default="", description="column of the modality")
     modalities: dict[str, Modality] = Field(default_factory=dict, description="the column's words -> modality")
     body_part: str = Field(default="", description="column of the body part, taken in lower case")
-    labels: tuple[str, ...] = Field(
-        default=(), description="columns of labels (or lists), by the card's label_map"
-    )
+    labels: tuple[str, ...] = Field(default=(), description="columns of labels (or lists), by the card's label_map")
     facts: dict[str, str] = Field(default_factory=dict, description="fact's name -> column that states it")
 
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that a delimited table must have."""
+        """Return the columns that a row must have."""
         plain = (self.id, self.split, self.language, self.patient, self.study, self.modality, self.body_part)
-        return (*COLUMN.findall(self.image), *plain, *self.labels, *self.facts.values())
+        return tuple(name for name in (*plain, *self.labels, *self.facts.values()) if name)
+
+
+class RowMapping(ColumnMapping):
+    """Tables whose rows name their images by path, and the columns of those rows."""
+
+    tables: tuple[Table, ...] = Field(min_length=1, description="files of rows, in the order they are read")
+    image: str = Field(
+        default="",
+        description='path of a row\'s image with columns in braces: "imgs/{img_name}"; a column may hold a list. '
+        "Empty: the rows have no image",
+    )
+    remove_prefix: str = Field(default="", description="cut from the front of the path that `image` gives, if there")
+    archives: tuple[str, ...] = Field(
+        default=(), description="globs of zip and tar files that hold the images; empty: they lie as files"
+    )
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that a row must have, those of the image's path too."""
+        return (*COLUMN.findall(self.image), *super().columns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,11 @@ class Statement:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-def state_row(row: Row, mapping: RowMapping, card: Card) -> Statement | Rejection:
+def state_row(row: Row, mapping: ColumnMapping, card: Card) -> Statement | Rejection:
     """Read the columns that all kinds of rows share."""
     try:
         return Statement(
-            where=row.where, id=_plain(row, mapping.id), images=images_of(row, mapping),
+            where=row.where, id=_plain(row, mapping.id), images=images_of(row, mapping) if isinstance(mapping, RowMapping) else (),
             split=_split(row, mapping), language=_language(row, mapping), patient=_plain(row, mapping.patient),
             study=_plain(row, mapping.study), modality=_modality(row, mapping),
             body_part=_plain(row, mapping.body_part).lower(), labels=_labels(row, mapping, card),
@@ -174,19 +177,19 @@ def _plain(row: Row, column: str) -> str:
     return plain_text(value_at(row.values, column), fault="column_not_text") if column else ""
 
 
-def _split(row: Row, mapping: RowMapping) -> str:
+def _split(row: Row, mapping: ColumnMapping) -> str:
     if not mapping.split:
         return row.table.split or ""
     return _named(_plain(row, mapping.split).lower(), mapping.splits, "split_unknown")
 
 
-def _language(row: Row, mapping: RowMapping) -> str:
+def _language(row: Row, mapping: ColumnMapping) -> str:
     if not mapping.language:
         return row.table.language or ""
     return _named(_plain(row, mapping.language), mapping.languages, "language_unknown")
 
 
-def _modality(row: Row, mapping: RowMapping) -> str:
+def _modality(row: Row, mapping: ColumnMapping) -> str:
     return (
         _named(_plain(row, mapping.modality), mapping.modalities, "modality_not_mapped")
         if mapping.modality
@@ -200,7 +203,7 @@ def _named(word: str, names: Any, fault: str) -> str:
     return names[word]
 
 
-def _labels(row: Row, mapping: RowMapping, card: Card) -> tuple[str, ...]:
+def _labels(row: Row, mapping: ColumnMapping, card: Card) -> tuple[str, ...]:
     found: list[str] = []
     for column in mapping.labels:
         value = value_at(row.values, column)

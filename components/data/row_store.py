@@ -23,7 +23,7 @@ TABLES = (
     "CREATE TABLE sets (number INTEGER PRIMARY KEY, images TEXT, statement TEXT)",
     "CREATE TABLE alone (number INTEGER PRIMARY KEY, statement TEXT)",
     "CREATE TABLE seen (id BLOB PRIMARY KEY) WITHOUT ROWID",
-    "CREATE TABLE found (image TEXT PRIMARY KEY, record TEXT, split TEXT) WITHOUT ROWID",
+    "CREATE TABLE found (image TEXT PRIMARY KEY, record TEXT, split TEXT, path TEXT) WITHOUT ROWID",
 )
 FIELDS = tuple(field.name for field in dataclasses.fields(Statement))
 
@@ -87,18 +87,19 @@ class RowStore:
             "SELECT image, statement FROM said WHERE image NOT IN (SELECT image FROM found) ORDER BY image, number"
         )
 
-    def mark(self, image: str, record: str, split: str) -> None:
-        """Remember that an image was found, and its record ("" when it was refused)."""
-        self._base.execute("INSERT OR IGNORE INTO found VALUES (?, ?, ?)", (image, record, split))
+    def mark(self, image: str, record: str = "", split: str = "", path: str = "") -> None:
+        """Remember that an image was found, with its record ("" when it was refused), split and path."""
+        self._base.execute("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?)", (image, record, split, path))
 
     def is_marked(self, image: str) -> bool:
         """Tell whether an image was found before."""
         return self._base.execute("SELECT 1 FROM found WHERE image = ?", (image,)).fetchone() is not None
 
-    def record_of(self, image: str) -> tuple[str, str]:
-        """Return (record id, split) of an image; ("", "") when it gave no record."""
-        row = self._base.execute("SELECT record, split FROM found WHERE image = ?", (image,)).fetchone()
-        return (row[0], row[1]) if row else ("", "")
+    def record_of(self, image: str) -> tuple[str, str, str]:
+        """Return (record id, split, path) of an image; empty when it gave no record."""
+        query = "SELECT record, split, path FROM found WHERE image = ?"
+        row = self._base.execute(query, (image,)).fetchone()
+        return (row[0], row[1], row[2]) if row else ("", "", "")
 
     def sets(self) -> Iterator[tuple[tuple[str, ...], list[Statement]]]:
         """Yield each set of several images with all that is said of it as a whole."""

@@ -91,18 +91,26 @@ def tell_image(
     *,
     card: Card,
     context: ReadContext,
+    path: str = "",
+    part: str = "",
 ) -> Samples:
-    """Yield the record of one image with all that is said of it, and what of that had to be refused."""
+    """Yield the record of one image with all that is said of it, and what of that had to be refused.
+
+    `image` is its name in the store; `path` (by default the same) and `part` are those of its record.
+    """
     whole, refused = merge(statements)
     yield from refused
     try:
         pixels = decode_pixels(load(), max_side=context.max_side)
     except RowFault as fault:
-        store.mark(image, "", "")
+        store.mark(image)
         yield from (Rejection(statement.where, fault.reason) for statement in statements)
         return
-    made = finish_image(image, whole, pixels, card, context)
-    store.mark(image, made.record_id if isinstance(made, Record) else "", getattr(made, "split", ""))
+    made = finish_image(path or image, whole, pixels, card, context, part=part)
+    if isinstance(made, Record):
+        store.mark(image, made.record_id, made.split, path or image)
+    else:
+        store.mark(image)
     yield made
 
 
@@ -166,17 +174,17 @@ def _sets(store: RowStore, card: Card, context: ReadContext) -> Samples:
             continue
         whole, refused = merge(statements)
         yield from refused
-        named = " ".join(record for record, _ in known)
+        named = " ".join(record for record, _, _ in known)
         draft = Draft(
-            path=images[0], part=f"set/{stable_id(*images)}", pixels=NO_PIXELS, compared_with=named, **_said(whole)
+            path=known[0][2], part=f"set/{stable_id(*images)}", pixels=NO_PIXELS, compared_with=named, **_said(whole)
         )
         yield without_pixels(_finish(draft, replace(whole, split=known[0][1]), card, context))
 
 
-def _set_fault(known: list[tuple[str, str]]) -> str:
-    if not all(record for record, _ in known):
+def _set_fault(known: list[tuple[str, str, str]]) -> str:
+    if not all(record for record, _, _ in known):
         return "image_of_set_refused"
-    return "images_in_different_splits" if len({split for _, split in known}) > 1 else ""
+    return "images_in_different_splits" if len({split for _, split, _ in known}) > 1 else ""
 
 
 def without_pixels(made: Record | Rejection) -> Record | Rejection:

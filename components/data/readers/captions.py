@@ -36,8 +36,7 @@ class Options(RowMapping):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield a record an image with its caption."""
     options = parse_options(Options, card)
-    needed = (*options.columns(), options.text)
-    rows = iterate_tables(root, options.tables, needed=tuple(name for name in needed if name))
+    rows = iterate_tables(root, options.tables, needed=(*options.columns(), options.text))
     statements = (row if isinstance(row, Rejection) else _state(row, options, card) for row in rows)
     yield from join_images(statements, root, card, context, archives=options.archives)
 
