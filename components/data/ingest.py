@@ -43,6 +43,8 @@ CODE = Path(__file__).parent
 SHARED_CODE = (
     "card", "case_labels", "case_paths", "case_tables", "deidentify", "dicom", "image", "masks", "metaimage",
     "reading", "slices", "tiles", "volume_files", "volume_records", "volumes", "windows",
+    # tables of text
+    "dialogue", "json_rows", "picture_files", "question_rows", "row_files", "row_mapping", "row_store", "text_records",
 )  # fmt: skip
 
 
