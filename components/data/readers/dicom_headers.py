@@ -7,6 +7,7 @@ header is read: what a file shows is stated in the card, file by file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,8 @@ from components.data.card import Card
 from components.data.deidentify import header_facts
 from components.data.dicom import decode_frames, is_mirrored, open_dicom, orientation_of
 from components.data.image import resize, stored_size
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
+from components.data.reading import Draft, ReadContext, Rejection, parse_options
+from components.data.volume_records import Drafts, attempt, read_each
 from components.data.volumes import plane_of
 from components.data.windows import WindowName, bounds, to_grey
 from components.records import NOT_STATED, Department, Modality, Plane, Record, Task
@@ -64,18 +57,16 @@ class Options(Frozen):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the frames of every file the card lists, in the card's order."""
     for row in parse_options(Options, card).files:
-        for path in find_files(root, row.file):
-            relative = path.relative_to(root).as_posix()
-            yield from finish_all(_read_file(path, relative, row, context.max_side), card, context)
+        drafts_of = functools.partial(_read_file, row=row, max_side=context.max_side)
+        yield from read_each(root, row.file, card, context, drafts_of)
 
 
-def _read_file(path: Path, relative: str, row: Row, max_side: int) -> Iterator[Draft | Rejection]:
-    try:
-        dataset = open_dicom(path)
-        frames = decode_frames(dataset)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+def _read_file(path: Path, relative: str, *, row: Row, max_side: int) -> Drafts:
+    opened = attempt(lambda: _open(path), relative)
+    if isinstance(opened, Rejection):
+        yield opened
         return
+    dataset, frames = opened
     plane, turn = _standing(dataset, row)
     is_colour = frames.ndim == 4
     low, high = (0.0, 255.0) if is_colour else bounds(row.window, frames)
@@ -91,6 +82,11 @@ def _read_file(path: Path, relative: str, row: Row, max_side: int) -> Iterator[D
             plane=plane, slice_index=index if len(frames) > 1 else -1,
             window="stored" if is_colour else row.window, facts=tuple(sorted(facts.items())),
         )  # fmt: skip
+
+
+def _open(path: Path) -> tuple[Any, Array]:
+    dataset = open_dicom(path)
+    return dataset, decode_frames(dataset)
 
 
 def _crop(pixels: Array, crop: tuple[float, float, float, float]) -> Array:

@@ -6,6 +6,7 @@ them. Each tile carries its share of tissue, in words. Only the full-resolution 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +17,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.image import resize, stored_size
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
+from components.data.reading import Draft, ReadContext, Rejection, parse_options
 from components.data.tiles import TileOptions, cut_tiles, tissue_share
+from components.data.volume_records import Drafts, attempt, read_each
 from components.records import Record
 
 VERSION = 1
@@ -43,17 +36,16 @@ class Options(TileOptions):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the tiles of every slide."""
     options = parse_options(Options, card)
-    for path in find_files(root, options.slides):
-        relative = path.relative_to(root).as_posix()
-        yield from finish_all(_read_slide(path, relative, options, context.max_side), card, context)
+    drafts_of = functools.partial(_read_slide, options=options, max_side=context.max_side)
+    yield from read_each(root, options.slides, card, context, drafts_of)
 
 
-def _read_slide(path: Path, relative: str, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
-    try:
-        pixels, facts = _open(path)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+def _read_slide(path: Path, relative: str, *, options: Options, max_side: int) -> Drafts:
+    opened = attempt(lambda: _open(path), relative)
+    if isinstance(opened, Rejection):
+        yield opened
         return
+    pixels, facts = opened
     for top, left, tile in cut_tiles(pixels, options):
         amount = next(words for share, words in AMOUNTS if tissue_share(tile) >= share)
         yield Draft(
