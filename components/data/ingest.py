@@ -41,7 +41,8 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
+    "boxes", "card", "deidentify", "dicom", "faults", "image", "markup", "mask_codes", "masks", "outlines",
+    "path_classes", "paths", "pictures", "reading", "slices", "tables", "tiles", "volumes", "windows",
 )  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
                 writer.write(row)
         reasons = Counter(rejection.reason for rejection in refused)
         check_tolerance(job.card, kept=writer.num_rows, reasons=reasons)
-        lines = (json.dumps({"where": r.where, "reason": r.reason}, ensure_ascii=False) for r in refused)
+        lines = (json.dumps(refusal_row(r), ensure_ascii=False) for r in refused)
         (scratch / "rejected.jsonl").write_text("".join(f"{line}\n" for line in lines))
         manifest = {
             "source": job.card.name, "digest": digest, "read": writer.num_rows + len(refused),
@@ -237,6 +238,12 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
         }  # fmt: skip
         write_json(scratch / "manifest.json", manifest)
     return manifest
+
+
+def refusal_row(rejection: Rejection) -> dict[str, str]:
+    """What `rejected.jsonl` says of a rejection; a hint is there only when the reader gave one."""
+    row = {"where": rejection.where, "reason": rejection.reason}
+    return {**row, "hint": rejection.hint} if rejection.hint else row
 
 
 def keep_records(samples: Iterable[Record | Rejection], refused: list[Rejection]) -> Iterator[Record]:
