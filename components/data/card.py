@@ -43,11 +43,11 @@ class PatientRule(Frozen):
     """How a record's patient is known.
 
     `source`: all of it is one patient; `file` and `folder`: each is one; `pattern`: the first group of a
-    regular expression over the path inside the source; `dicom`: the PatientID tag. Two cards that hold the
-    same people share a `namespace`.
+    regular expression over the path inside the source; `dicom`: the PatientID tag; `column`: what the
+    reader's options name (a table's column, a file's own rows). Cards of the same people share a `namespace`.
     """
 
-    rule: Literal["source", "file", "folder", "pattern", "dicom"]
+    rule: Literal["source", "file", "folder", "pattern", "dicom", "column"]
     pattern: str = ""
     namespace: str = Field(default="", description="defaults to the card's name")
 

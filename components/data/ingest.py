@@ -41,10 +41,10 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "card", "case_labels", "case_paths", "case_tables", "deidentify", "dicom", "image", "masks", "metaimage",
-    "reading", "slices", "tiles", "volume_files", "volume_records", "volumes", "windows",
-    # tables of text
-    "dialogue", "json_rows", "picture_files", "question_rows", "row_files", "row_mapping", "row_store", "text_records",
+    "boxes", "card", "case_labels", "case_paths", "case_tables", "deidentify", "dialogue", "dicom", "faults",
+    "image", "json_rows", "markup", "mask_codes", "masks", "metaimage", "outlines", "path_classes", "paths",
+    "picture_files", "pictures", "question_rows", "reading", "row_files", "row_mapping", "row_store", "slices",
+    "tables", "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
                 writer.write(row)
         reasons = Counter(rejection.reason for rejection in refused)
         check_tolerance(job.card, kept=writer.num_rows, reasons=reasons)
-        lines = (json.dumps({"where": r.where, "reason": r.reason}, ensure_ascii=False) for r in refused)
+        lines = (json.dumps(refusal_row(r), ensure_ascii=False) for r in refused)
         (scratch / "rejected.jsonl").write_text("".join(f"{line}\n" for line in lines))
         manifest = {
             "source": job.card.name, "digest": digest, "read": writer.num_rows + len(refused),
@@ -240,6 +240,12 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
         }  # fmt: skip
         write_json(scratch / "manifest.json", manifest)
     return manifest
+
+
+def refusal_row(rejection: Rejection) -> dict[str, str]:
+    """What `rejected.jsonl` says of a rejection; a hint is there only when the reader gave one."""
+    row = {"where": rejection.where, "reason": rejection.reason}
+    return {**row, "hint": rejection.hint} if rejection.hint else row
 
 
 def keep_records(samples: Iterable[Record | Rejection], refused: list[Rejection]) -> Iterator[Record]:
