@@ -26,6 +26,7 @@ def _answer(value: Any) -> Any:
 
 
 Answer = Annotated[Literal["yes", "no", "not stated"], BeforeValidator(_answer)]
+Unstated = Literal["not stated"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Filled = Annotated[str, Field(min_length=1)]
 
@@ -102,9 +103,9 @@ class Card(Frozen):
     sha256: dict[str, Sha256] = Field(default_factory=dict, description="path inside the source -> pinned hash")
     licence: Filled
     terms: Terms
-    modality: Modality
-    department: Department
-    task: Task
+    modality: Modality | Unstated = Field(description="not stated: the records differ and their rows do not say")
+    department: Department | Unstated
+    task: Task | Unstated
     body_part: Filled
     language: Language
     reader: Filled = Field(description="module in components/data/readers")
