@@ -98,9 +98,15 @@ def iterate_archives(root: Path, patterns: tuple[str, ...]) -> Iterator[Member |
     for pattern in patterns:
         for path in find_files(root, pattern):
             relative = path.relative_to(root).as_posix()
-            members = _zip_members if zipfile.is_zipfile(path) else _tar_members
+            members = _zip_members if _is_zip(path) else _tar_members
             for member in members(path, relative):
                 yield _checked(member)
+
+
+def _is_zip(path: Path) -> bool:
+    """Tell a zip by its first bytes; a tar that ends with a zip would deceive `zipfile.is_zipfile`."""
+    with path.open("rb") as handle:
+        return handle.read(2) == b"PK"
 
 
 def _checked(member: Member) -> Member | Rejection:

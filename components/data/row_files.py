@@ -28,10 +28,17 @@ MAX_LINE = 16 << 20  # characters of one JSONL line or CSV field
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "|"}
 
 
-class Table(Frozen):
-    """Files of rows, and what holds for all of their rows."""
+class FileGroup(Frozen):
+    """Files of one glob, and what holds for all of their rows."""
 
-    file: str = Field(min_length=1, description="glob of the table's files, inside the source")
+    file: str = Field(min_length=1, description="glob of the files, inside the source")
+    split: Split | None = Field(default=None, description="split of every row; the row's own column goes before it")
+    language: Language | None = Field(default=None, description="language of every row that does not state its own")
+
+
+class Table(FileGroup):
+    """Files of rows written as text."""
+
     form: Literal["by ending", "json", "jsonl", "delimited"] = Field(
         default="by ending", description="`by ending` goes by .json, .jsonl, .csv, .tsv, .txt, each also with .gz"
     )
@@ -50,12 +57,6 @@ class Table(Frozen):
     only: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="column -> values; rows with others are left out uncounted"
     )
-    split: Split | None = Field(
-        default=None, description="split of every row; the row's own column goes before it"
-    )
-    language: Language | None = Field(
-        default=None, description="language of every row that does not state its own"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Row:
 
     where: str
     values: dict[str, Any]
-    table: Table
+    table: FileGroup
 
 
 def iterate_tables(root: Path, tables: tuple[Table, ...], *, needed: tuple[str, ...]) -> Iterator[Row | Rejection]:
@@ -79,7 +80,7 @@ def iterate_tables(root: Path, tables: tuple[Table, ...], *, needed: tuple[str, 
         for path in find_files(root, table.file):
             relative = path.relative_to(root).as_posix()
             for row in _iterate_file(path, relative, table, needed):
-                if isinstance(row, Rejection) or _is_wanted(row):
+                if isinstance(row, Rejection) or _is_wanted(row, table):
                     yield row
 
 
@@ -93,8 +94,8 @@ def value_at(values: dict[str, Any], column: str) -> Any:
     return found
 
 
-def _is_wanted(row: Row) -> bool:
-    return all(str(value_at(row.values, column)) in kept for column, kept in row.table.only.items())
+def _is_wanted(row: Row, table: Table) -> bool:
+    return all(str(value_at(row.values, column)) in kept for column, kept in table.only.items())
 
 
 def _iterate_file(path: Path, relative: str, table: Table, needed: tuple[str, ...]) -> Iterator[Row | Rejection]:

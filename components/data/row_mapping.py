@@ -93,6 +93,17 @@ class Statement:
     body_part: str = ""
     labels: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    views: tuple[str, ...] = ()  # of each image, where the source states them
+
+    def bare(self, index: int) -> Statement:
+        """Return what is said of one image of several by itself: no text, its own view."""
+        return replace(self.only(index), id="", text="", text_kind="", questions=())
+
+    def only(self, index: int) -> Statement:
+        """Return the statement as made of one of its images alone."""
+        view = ((("view", self.views[index]),) if self.views and self.views[index] else ())
+        own = "" if index else self.id
+        return replace(self, id=own, images=(self.images[index],), facts=(*self.facts, *view), views=())
 
 
 def state_row(row: Row, mapping: ColumnMapping, card: Card) -> Statement | Rejection:
@@ -126,6 +137,8 @@ def images_of(row: Row, mapping: RowMapping) -> tuple[str, ...]:
         value = value_at(row.values, column)
         values = value if isinstance(value, list) else [value]
         paths = [path.replace(f"{{{column}}}", _path_text(one)) for path in paths for one in values]
+    if not paths:
+        raise RowFault("image_not_named")
     return tuple(check_path(path.removeprefix(mapping.remove_prefix)) for path in paths)
 
 

@@ -58,10 +58,8 @@ class RowStore:
         elif len(statement.images) == 1:
             self._say(statement.images[0], statement)
         else:
-            for image in dict.fromkeys(statement.images):
-                self._say(
-                    image, dataclasses.replace(statement, images=(image,), text="", text_kind="", questions=())
-                )
+            for index, image in enumerate(statement.images):
+                self._say(image, statement.bare(index))
             images = json.dumps(statement.images)
             self._base.execute("INSERT INTO sets (images, statement) VALUES (?, ?)", (images, _write(statement)))
 
@@ -130,5 +128,5 @@ def _read(text: str) -> Statement:
     values: dict[str, Any] = dict(zip(FIELDS, json.loads(text), strict=True))
     values["questions"] = tuple(SourceQuestion(q, a, tuple(o), kind) for q, a, o, kind in values["questions"])
     values["facts"] = tuple((name, said) for name, said in values["facts"])
-    values |= {name: tuple(values[name]) for name in ("images", "labels")}
+    values |= {name: tuple(values[name]) for name in ("images", "labels", "views")}
     return Statement(**values)

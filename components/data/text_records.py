@@ -38,18 +38,28 @@ def join_images(
     """
     with RowStore() as store:
         for statement in statements:
-            if isinstance(statement, Rejection):
-                yield statement
-            elif statement.id and not store.is_new(statement.where.partition("#")[0], statement.id):
-                yield Rejection(statement.where, "row_id_repeated")
-            else:
-                store.add(statement)
+            yield from gather(statement, store)
         if archives:
             yield from _from_archives(store, archives, root, card, context)
         else:
             yield from _from_files(store, root, card, context)
-        yield from _sets(store, card, context)
-        yield from (finish_text(statement, card, context) for statement in store.alone())
+        yield from finish_gathered(store, card, context)
+
+
+def gather(statement: Statement | Rejection, store: RowStore) -> Iterator[Rejection]:
+    """Keep a statement for later, or yield why not; an id may stand once in a file."""
+    if isinstance(statement, Rejection):
+        yield statement
+    elif statement.id and not store.is_new(statement.where.partition("#")[0], statement.id):
+        yield Rejection(statement.where, "row_id_repeated")
+    else:
+        store.add(statement)
+
+
+def finish_gathered(store: RowStore, card: Card, context: ReadContext) -> Samples:
+    """Yield what is left once the images are read: sets of images, then texts alone."""
+    yield from _sets(store, card, context)
+    yield from (finish_text(statement, card, context) for statement in store.alone())
 
 
 def _from_files(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
@@ -80,7 +90,7 @@ def _from_archives(
                 context=context,
             )
     for _, statements in store.unfound():
-        yield from (Rejection(statement.where, "file_missing") for statement in statements)
+        yield from _refuse(statements, "file_missing")
 
 
 def tell_image(
@@ -104,7 +114,7 @@ def tell_image(
         pixels = decode_pixels(load(), max_side=context.max_side)
     except RowFault as fault:
         store.mark(image)
-        yield from (Rejection(statement.where, fault.reason) for statement in statements)
+        yield from _refuse(statements, fault.reason)
         return
     made = finish_image(path or image, whole, pixels, card, context, part=part)
     if isinstance(made, Record):
@@ -114,10 +124,16 @@ def tell_image(
     yield made
 
 
+def _refuse(statements: list[Statement], reason: str) -> Samples:
+    """Refuse every row that says something of an image, or the first that only names it."""
+    told = [statement for statement in statements if statement.text or statement.questions]
+    yield from (Rejection(statement.where, reason) for statement in told or statements[:1])
+
+
 def merge(statements: list[Statement]) -> tuple[Statement, list[Rejection]]:
     """Put the statements about one image together; the first says the split, the text and the image's columns.
 
-    Refused are rows of another split (`image_in_another_split`), a second, other text (`second_text_of_image`)
+    Refused are rows of another split or patient (`image_in_another_split`, `image_of_two_patients`), a second, other text (`second_text_of_image`)
     and words said before (`row_repeated`).
     """
     whole, refused = statements[0], []
@@ -137,6 +153,8 @@ def merge(statements: list[Statement]) -> tuple[Statement, list[Rejection]]:
 def _clash(whole: Statement, other: Statement) -> str:
     if other.split and other.split != whole.split:
         return "image_in_another_split"
+    if other.patient and other.patient != whole.patient:
+        return "image_of_two_patients"
     if _starts(whole.questions, other.questions) or (other.text and other.text == whole.text):
         return "row_repeated"
     return "second_text_of_image" if other.text and whole.text else ""
