@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from components.data.image import decode, encode_png
 from components.records import NOT_STATED, Record, record_from_row
@@ -39,12 +40,13 @@ def draw_rows(rows: Sequence[Sequence[Record]]) -> bytes:
     sheet = Image.new("RGB", (width * CELL, max(1, len(rows)) * (CELL + CAPTION)))
     for line, row in enumerate(rows):
         for column, record in enumerate(row):
-            cell = Image.fromarray(_draw(record))
+            cell = Image.fromarray(draw_record(record))
             sheet.paste(cell, (column * CELL, line * (CELL + CAPTION)))
     return encode_png(np.asarray(sheet))
 
 
-def _draw(record: Record):  # noqa: ANN202 - numpy is imported inside
+def draw_record(record: Record) -> Any:
+    """Return one cell as pixels (CELL + CAPTION, CELL, 3): the image, its largest boxes and what is said of it."""
     import numpy as np
     from PIL import Image, ImageDraw
 

@@ -22,6 +22,7 @@ from components.data.card import Card
 from components.data.catalog import CARDS, find_reader, load_cards
 from components.data.deidentify import keyed_hash
 from components.data.reading import ReadContext, Rejection, resolve_inside
+from components.data.terms import allows
 from components.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -116,8 +117,11 @@ def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[S
 
 
 def allowed_cards(cards: Sequence[Card], allow_noncommercial: bool) -> tuple[list[Card], list[str]]:
-    """Part the cards into those whose terms allow this corpus's use and the names of those dropped."""
-    dropped = [card.name for card in cards if card.terms.commercial_use == "no" and not allow_noncommercial]
+    """Part the cards into those whose terms allow this corpus's use and the names of those dropped.
+
+    A corpus for commercial use takes only what says yes to it; "not stated" is not a yes.
+    """
+    dropped = [card.name for card in cards if not (allow_noncommercial or allows(card, "commercial_use"))]
     return [card for card in cards if card.name not in dropped], dropped
 
 
