@@ -41,8 +41,9 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "card", "case_labels", "case_paths", "case_tables", "deidentify", "dicom", "image", "masks", "metaimage",
-    "reading", "slices", "tiles", "volume_files", "volume_records", "volumes", "windows",
+    "card", "case_labels", "case_paths", "case_tables", "deidentify", "dicom", "dicom_frames", "dicom_volumes",
+    "image", "masks", "metaimage", "reading", "slices", "tiles", "volume_files", "volume_records", "volumes",
+    "windows",
 )  # fmt: skip
 
 
