@@ -18,8 +18,16 @@ from pydantic import Field, model_validator
 from components.data.card import Card, parse_term
 from components.data.case_paths import SourceTree
 from components.data.reading import Rejection
+from components.data.slices import LabelledVolume, SliceOptions, cut_slices
 from components.data.volume_files import StoredVolume, read_stored, stand, whole_codes, without_trailing_ones
-from components.data.volume_records import NamedCodes, VolumeRefused, attempt, place_labels
+from components.data.volume_records import (
+    Drafts,
+    NamedCodes,
+    VolumeRefused,
+    attempt,
+    labelled_drafts,
+    place_labels,
+)
 from components.data.volumes import Volume, is_same_grid
 from components.settings import Frozen
 
@@ -66,12 +74,80 @@ class LabelRules(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class CaseMasks:
-    """The masks of one image as codes, the labels whose mask was read, and the mask files refused."""
+class CaseLabels:
+    """The labels of one image as codes, the labels they speak for, and the mask files refused."""
 
     codes: NamedCodes | None
     vocabulary: tuple[str, ...]
     refused: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseImage:
+    """One image volume as stored and in LPS (`base`), and what its path captured; `time` is its frame."""
+
+    file: str
+    names: Mapping[str, str]
+    stored: StoredVolume
+    base: LabelledVolume
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Finds, places and cuts the labels of a source's images; `orientation` is the images'."""
+
+    tree: SourceTree
+    card: Card
+    rules: LabelRules
+    cut: SliceOptions
+    orientation: str
+    max_side: int
+
+    def drafts(self, image: CaseImage, read: Callable[[str], StoredVolume]) -> Drafts:
+        """Yield an image's slices with its regions; `read` opens a label volume's codes by its file."""
+        if not (self.rules.labels or self.rules.masks):
+            yield from self._plain(image)
+            return
+        found = attempt(
+            lambda: self._masks(image) if self.rules.masks else self._label_map(image, read), image.file
+        )
+        if isinstance(found, Rejection):
+            is_kept = found.reason == "label_file_missing" and self.rules.unlabelled == "keep"
+            yield from self._plain(image) if is_kept else (found,)
+            return
+        yield from found.refused
+        if found.codes is None:
+            yield from self._plain(image)
+            return
+        base = replace(image.base, vocabulary=found.vocabulary)
+        yield from labelled_drafts(base, found.codes, self.card, self.cut, max_side=self.max_side)
+
+    def _plain(self, image: CaseImage) -> Drafts:
+        return cut_slices(image.base, self.cut, max_side=self.max_side)
+
+    def _label_map(self, image: CaseImage, read: Callable[[str], StoredVolume]) -> CaseLabels:
+        stored = read(find_label_file(self.tree, self.rules.labels, image.names, image.file))
+        if stored.voxels.ndim > 3:  # a label volume of a series in time has its frames
+            stored = replace(stored, voxels=_frame(stored.voxels, image.time))
+        codes = NamedCodes(self._place(stored, image), self.rules.label_names)
+        return CaseLabels(codes, vocabulary_of(self.card, self.rules), ())
+
+    def _masks(self, image: CaseImage) -> CaseLabels:
+        place = functools.partial(self._place, image=image)
+        return read_masks(self.tree, self.rules, image.names, self.card, place)
+
+    def _place(self, stored: StoredVolume, image: CaseImage) -> Volume:
+        return codes_on_grid(
+            stored, image.stored, image.base.volume, orientation=self.orientation,
+            label_orientation=self.rules.label_orientation or self.orientation, grid=self.rules.label_grid,
+        )  # fmt: skip
+
+
+def _frame(voxels: Array, time: int) -> Array:
+    if voxels.ndim != 4 or time >= voxels.shape[3]:
+        raise VolumeRefused("mask_size_differs")
+    return voxels[..., time]
 
 
 def vocabulary_of(card: Card, rules: LabelRules) -> tuple[str, ...]:
@@ -114,12 +190,12 @@ def codes_on_grid(
         if codes.voxels.shape != image.voxels.shape:
             raise VolumeRefused("mask_size_differs")
         return stand(replace(image, voxels=codes.voxels), orientation)
-    standing = stand(codes, label_orientation or orientation)
+    standing = stand(codes, label_orientation)
     if grid == "resample":
         return place_labels(standing, target)
     if standing.voxels.shape != target.voxels.shape:
         raise VolumeRefused("mask_size_differs")
-    states_place = "header" == orientation == (label_orientation or orientation)
+    states_place = orientation == label_orientation == "header"
     if states_place and not is_same_grid(standing, target):
         raise VolumeRefused("mask_grid_differs")
     return standing
@@ -131,7 +207,7 @@ def read_masks(
     names: Mapping[str, str],
     card: Card,
     place: Callable[[StoredVolume], Volume],
-) -> CaseMasks:
+) -> CaseLabels:
     """Lay the masks of one image into one code volume, one at a time; a smaller structure lies over a larger.
 
     `place` puts stored codes on the image's grid. A mask that is refused is named with its reason, and its
@@ -151,7 +227,7 @@ def read_masks(
             read.append(label)
     lost = set(_labels(card, [label for _, label in files if label not in read]))
     vocabulary = tuple(label for label in _labels(card, read) if label not in lost)
-    return CaseMasks(canvas.codes(), vocabulary, tuple(refused))
+    return CaseLabels(canvas.codes(), vocabulary, tuple(refused))
 
 
 def _read_mask(

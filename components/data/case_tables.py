@@ -2,7 +2,7 @@
 
 Ages become decades and sexes the two words of the records before they leave this module. Refused, counted:
 two differing rows of one case (`row_repeated`), a case without its row where the table gives its class
-(`row_missing`).
+(`row_missing`), a class the card does not know (`class_not_in_vocabulary`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pathlib import Path
 
 from pydantic import Field
 
+from components.data.card import Card
+from components.data.case_paths import fill
 from components.data.deidentify import age_band
 from components.data.reading import Rejection, resolve_inside
+from components.data.volume_records import VolumeRefused
 from components.errors import DataError, DatasetMissing
 from components.records import NOT_STATED
 from components.settings import Frozen
@@ -38,6 +41,26 @@ class CaseTable(Frozen):
     sex: str = Field(default="", description="column of M/F or male/female")
     age: str = Field(default="", description="column of the age in years; only its decade is kept")
     facts: dict[str, str] = Field(default_factory=dict, description="column -> name of the fact its value states")
+
+
+class CaseRules(Frozen):
+    """What path and table say of a whole image: its class and facts. Words may hold {names} the path captures."""
+
+    class_from: str = Field(
+        default="", description="words made of captured names, such as {grade}: the image's class, by label_map"
+    )
+    table: CaseTable | None = Field(default=None, description="table of class, sex, age and facts of each case")
+    facts_from: dict[str, str] = Field(
+        default_factory=dict, description="fact -> words made of captured names, such as {phase}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a whole image: canonical labels and facts."""
+
+    classes: tuple[str, ...]
+    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +103,31 @@ def _by_key(table: CaseTable, found: list[dict[str, str]]) -> CaseRows:
     return CaseRows(table, rows, tuple(refused))
 
 
-def facts_of_row(table: CaseTable, row: Mapping[str, str]) -> dict[str, str]:
+def said_of_case(rules: CaseRules, rows: CaseRows | None, card: Card, names: Mapping[str, str]) -> Said:
+    """Put together what path and table say of a case.
+
+    Raises VolumeRefused("class_not_in_vocabulary") and, where the table gives the class, ("row_missing").
+    """
+    facts = {name: fill(words, names) for name, words in rules.facts_from.items()}
+    classes = _class_term(card, fill(rules.class_from, names)) if rules.class_from else ()
+    if rows is None:
+        return Said(classes, facts)
+    row = rows.rows.get(fill(rows.table.matches, names))
+    if row is None and rows.table.label:
+        raise VolumeRefused("row_missing")
+    classes += _class_term(card, _text(row or {}, rows.table.label))
+    return Said(tuple(dict.fromkeys(classes)), {**facts, **_facts_of_row(rows.table, row or {})})
+
+
+def _class_term(card: Card, said: str) -> tuple[str, ...]:
+    """The canonical label of a class; none when the source leaves it open or the card drops it."""
+    term = card.term(said)
+    if said and term is None:
+        raise VolumeRefused("class_not_in_vocabulary")
+    return (term.label,) if term and term.label else ()
+
+
+def _facts_of_row(table: CaseTable, row: Mapping[str, str]) -> dict[str, str]:
     """Return what a row states of its case; what it leaves open is left out."""
     facts = {name: _text(row, column) for column, name in table.facts.items()}
     facts["sex"] = SEXES.get(_text(row, table.sex).lower(), "")
@@ -99,8 +146,3 @@ def _decade(text: str) -> str:
         return age_band(f"{int(float(text.rstrip('Yy'))):d}Y") if text else ""
     except (ValueError, OverflowError):
         return ""
-
-
-def class_of_row(table: CaseTable, row: Mapping[str, str]) -> str:
-    """Return the source's class of a case, "" when the row leaves it open."""
-    return _text(row, table.label)

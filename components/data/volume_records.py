@@ -6,6 +6,7 @@ the errors of the imaging libraries, and `attempt` turns either into a counted r
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ from components.data.volumes import Volume, is_same_grid, resample_labels
 from components.records import Record
 
 Loaded = TypeVar("Loaded")
+# What a header whose values have another shape than the standard's raises, beside UNREADABLE.
+MALFORMED = (TypeError, IndexError, OverflowError, struct.error)
 Drafts = Iterator[Draft | Rejection]
 
 
@@ -66,7 +69,7 @@ def attempt(load: Callable[[], Loaded], where: str) -> Loaded | Rejection:
         return load()
     except VolumeRefused as error:
         return Rejection(where, error.reason)
-    except UNREADABLE as error:
+    except (*UNREADABLE, *MALFORMED) as error:
         return Rejection(where, reason_of(error))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.data.card import Card
+from components.records import stable_id
 from tests.fakes.sources import (
     BODY,
     BODY_LABELS,
@@ -22,6 +23,7 @@ from tests.fakes.sources import (
     VOLUME_OPTIONS,
     lps_affine,
     make_card,
+    write_dicom,
     write_nifti,
 )
 
@@ -136,6 +138,72 @@ def write_plain_nifti(path: Path, array: np.ndarray, affine: np.ndarray | None =
     image.set_qform(None, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(image, path)
+
+
+def write_series(folder: Path, series: str, array: np.ndarray = BODY, **tags: Any) -> None:
+    """Write an LPS array as one axial CT series, a file a slice; `series` makes all its identifiers."""
+    for k in range(array.shape[2]):
+        place = {
+            "PixelSpacing": [SPACING[1], SPACING[0]], "SliceThickness": SPACING[2], "InstanceNumber": k + 1,
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [-20, -15, -30 + SPACING[2] * k],
+        }  # fmt: skip
+        told = {**identity(series, k), **place, "Modality": "CT", **tags}
+        write_dicom(folder / f"1-{k + 1:03d}.dcm", array[:, :, k].T, **told)
+
+
+def identity(series: str, number: int = 0) -> dict[str, str]:
+    """Identifiers made of a name: the part before its dot is the patient and the study."""
+    patient = series.partition(".")[0]
+    root = "1.2.826.0.1." + ".".join(str(int(stable_id(word), 16) % 10**9) for word in (patient, series))
+    return {
+        "PatientID": f"SECRET-{patient}", "PatientName": "Doe^Jane", "StudyInstanceUID": f"{root}.1",
+        "SeriesInstanceUID": f"{root}.2", "SOPInstanceUID": f"{root}.3.{number}",
+    }  # fmt: skip
+
+
+def make_series_source(root: Path) -> Card:
+    """patient/study/series/*.dcm as TCIA hands them out, two series of one study, and a table of classes."""
+    write_series(root / "P-1" / "study" / "thin", "P-1.thin")
+    write_series(root / "P-1" / "study" / "late", "P-1.late", BODY[:, ::-1], Modality="PT", RescaleSlope=0.5)
+    write_series(root / "P-2" / "study" / "thin", "P-2.thin")
+    (root / "classes.csv").write_text("patient,finding\nSECRET-P-1,tumour\nSECRET-P-2,n/a\n")
+    table = {"file": "classes.csv", "key": "patient", "matches": "{patient_id}", "label": "finding"}
+    options = {
+        **VOLUME_OPTIONS,
+        "files": "{patient}/**/*.dcm",
+        "planes": {"axial": 1, "coronal": 5},
+        "table": table,
+    }
+    options |= {"modality_from_header": True}
+    return make_card(
+        "fake_series", "dicom_series", options, label_map={"tumour": "liver tumour"}, patient={"rule": "dicom"}
+    )
+
+
+def write_enhanced(path: Path, array: np.ndarray = BODY, **tags: Any) -> None:
+    """Write an LPS array as one enhanced CT file, a frame a slice, the places in its functional groups."""
+    from pydicom.dataset import Dataset
+
+    measures, standing, change, shared = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
+    standing.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    change.RescaleSlope, change.RescaleIntercept = 1, -5
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [standing]
+    shared.PixelValueTransformationSequence = [change]
+    frames = [_frame_group(k) for k in range(array.shape[2])]
+    told = {**identity(path.stem), "Modality": "CT", "SharedFunctionalGroupsSequence": [shared]}
+    told |= {"PerFrameFunctionalGroupsSequence": frames, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1", **tags}
+    write_dicom(path, np.ascontiguousarray(array.transpose(2, 1, 0)), **told)
+
+
+def _frame_group(k: int) -> Any:
+    from pydicom.dataset import Dataset
+
+    place, group = Dataset(), Dataset()
+    place.ImagePositionPatient = [-20, -15, -30 + SPACING[2] * k]
+    group.PlanePositionSequence = [place]
+    return group
 
 
 CASE_MAKERS = (

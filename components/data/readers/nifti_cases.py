@@ -15,28 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from components.data.card import Card
-from components.data.case_labels import (
-    CaseMasks,
-    LabelRules,
-    codes_on_grid,
-    find_label_file,
-    read_codes,
-    read_masks,
-    vocabulary_of,
-)
-from components.data.case_paths import SourceTree, fill, list_files, names_of
-from components.data.case_tables import CaseRows, CaseTable, class_of_row, facts_of_row, read_case_table
+from components.data.case_labels import CaseImage, Labeller, LabelRules, read_codes
+from components.data.case_paths import SourceTree, list_files, names_of
+from components.data.case_tables import CaseRows, CaseRules, read_case_table, said_of_case
 from components.data.reading import ReadContext, Rejection, finish_all, parse_options
-from components.data.slices import LabelledVolume, SliceOptions, cut_slices
+from components.data.slices import LabelledVolume, SliceOptions
 from components.data.volume_files import StoredVolume, read_stored, stand, without_trailing_ones
-from components.data.volume_records import Drafts, NamedCodes, VolumeRefused, attempt, labelled_drafts, with_labels
-from components.data.volumes import Volume
+from components.data.volume_records import Drafts, VolumeRefused, attempt, with_labels
 from components.data.windows import WindowName
 from components.errors import DatasetMissing
 from components.records import Modality, Record
@@ -67,8 +56,8 @@ class Images(Frozen):
     facts: dict[str, str] = Field(default_factory=dict, description="statements true of every image")
 
 
-class Options(SliceOptions, LabelRules):
-    """Which files are images, which labels belong to them (LabelRules), and how they are cut (SliceOptions)."""
+class Options(SliceOptions, LabelRules, CaseRules):
+    """Which files are images, their labels (LabelRules), what is said of them (CaseRules), how they are cut."""
 
     images: tuple[Images, ...] = Field(min_length=1, description="the kinds of image files, one entry each")
     orientation: str = Field(
@@ -78,13 +67,6 @@ class Options(SliceOptions, LabelRules):
             "header: the file's affine; RAS, LPS...: where the axes run, for files that state no orientation; "
             "stored: pictures and cines in a volume file, shown as they lie (column, row, frame), `planes` axial"
         ),
-    )
-    class_from: str = Field(
-        default="", description="words made of captured names, such as {grade}: the image's class, by label_map"
-    )
-    table: CaseTable | None = Field(default=None, description="table of class, sex, age and facts of each case")
-    facts_from: dict[str, str] = Field(
-        default_factory=dict, description="fact -> words made of captured names, such as {phase}"
     )
 
     @model_validator(mode="after")
@@ -180,26 +162,10 @@ def _read_case(source: _Source, images: Iterable[_Image]) -> Drafts:
 
 
 def _open(source: _Source, image: _Image) -> _Opened:
-    facts = {name: fill(words, image.names) for name, words in source.options.facts_from.items()}
-    classes = [*image.kind.classes]
-    if source.options.class_from:
-        classes += _class_term(source.card, fill(source.options.class_from, image.names))
-    if source.rows:
-        table, row = source.rows.table, source.rows.rows.get(fill(source.rows.table.matches, image.names))
-        if row is None and table.label:
-            raise VolumeRefused("row_missing")
-        facts |= facts_of_row(table, row or {})
-        classes += _class_term(source.card, class_of_row(table, row or {}))
+    said = said_of_case(source.options, source.rows, source.card, image.names)
     stored = read_stored(source.tree.path(image.file))
-    return _Opened(_cut_parts(stored, image.kind), tuple(dict.fromkeys(classes)), {**facts, **image.kind.facts})
-
-
-def _class_term(card: Card, said: str) -> list[str]:
-    """The canonical label of a class; none when the source leaves it open or the card drops it."""
-    term = card.term(said)
-    if said and term is None:
-        raise VolumeRefused("class_not_in_vocabulary")
-    return [term.label] if term and term.label else []
+    classes = tuple(dict.fromkeys((*image.kind.classes, *said.classes)))
+    return _Opened(_cut_parts(stored, image.kind), classes, {**said.facts, **image.kind.facts})
 
 
 def _cut_parts(stored: StoredVolume, kind: Images) -> tuple[_Part, ...]:
@@ -233,68 +199,8 @@ def _read_part(
         is_oriented=options.orientation != "stored",
     )  # fmt: skip
     background = options.background if kind.background is None else kind.background
-    cut = options.model_copy(update={"windows": kind.windows or options.windows, "background": background})
-    if options.masks:
-        yield from _with_masks(source, image, part, base, cut)
-    elif options.labels if kind.labels is None else kind.labels:
-        yield from _with_label_map(source, image, part, base, cut, label_file)
-    else:
-        yield from cut_slices(base, cut, max_side=source.max_side)
-
-
-def _with_label_map(
-    source: _Source, image: _Image, part: _Part, base: LabelledVolume, cut: Options, label_file: LabelFile
-) -> Drafts:
-    template = cut.labels if image.kind.labels is None else image.kind.labels
-
-    def load() -> Volume:
-        stored = label_file(find_label_file(source.tree, template, image.names, image.file))
-        if stored.voxels.ndim > 3:  # a label volume of a series in time has its frames
-            stored = replace(stored, voxels=_frame(stored.voxels, part.time))
-        return _place(stored, part, base, cut)
-
-    codes = attempt(load, image.file)
-    if not isinstance(codes, Rejection):
-        base = replace(base, vocabulary=vocabulary_of(source.card, cut))
-        named = NamedCodes(codes, cut.label_names)
-        yield from labelled_drafts(base, named, source.card, cut, max_side=source.max_side)
-    elif _may_be_kept(codes, cut):
-        yield from cut_slices(base, cut, max_side=source.max_side)
-    else:
-        yield codes
-
-
-def _may_be_kept(refused: Rejection, cut: Options) -> bool:
-    return refused.reason == "label_file_missing" and cut.unlabelled == "keep"
-
-
-def _frame(voxels: np.ndarray[Any, Any], time: int) -> np.ndarray[Any, Any]:
-    if voxels.ndim != 4 or time >= voxels.shape[3]:
-        raise VolumeRefused("mask_size_differs")
-    return voxels[..., time]
-
-
-def _with_masks(source: _Source, image: _Image, part: _Part, base: LabelledVolume, cut: Options) -> Drafts:
-    def load() -> CaseMasks:
-        place = functools.partial(_place, part=part, base=base, cut=cut)
-        return read_masks(source.tree, cut, image.names, source.card, place)
-
-    masks = attempt(load, image.file)
-    if isinstance(masks, Rejection) and not _may_be_kept(masks, cut):
-        yield masks
-        return
-    codes = None if isinstance(masks, Rejection) else masks.codes
-    if not isinstance(masks, Rejection):
-        yield from masks.refused
-        base = replace(base, vocabulary=masks.vocabulary)
-    if codes is None:
-        yield from cut_slices(base, cut, max_side=source.max_side)
-    else:
-        yield from labelled_drafts(base, codes, source.card, cut, max_side=source.max_side)
-
-
-def _place(stored: StoredVolume, part: _Part, base: LabelledVolume, cut: Options) -> Volume:
-    return codes_on_grid(
-        stored, part.stored, base.volume,
-        orientation=cut.orientation, label_orientation=cut.label_orientation, grid=cut.label_grid,
-    )  # fmt: skip
+    labels = options.labels if kind.labels is None else kind.labels
+    own = {"windows": kind.windows or options.windows, "background": background, "labels": labels}
+    cut = options.model_copy(update=own)
+    labeller = Labeller(source.tree, source.card, cut, cut, options.orientation, source.max_side)
+    yield from labeller.drafts(CaseImage(image.file, image.names, part.stored, base, part.time), label_file)
