@@ -10,7 +10,7 @@ from components.data.boxes import Sketch, annotation_fact, draw, kind_of, parse_
 from components.data.faults import Refused
 from components.data.outlines import decode_counts, decode_pairs, fill_polygon, fill_polygons, unpack_counts
 from components.data.reading import reason_of
-from tests.fakes.formats_labels import label_card
+from tests.fakes.formats_labels import counts_of, label_card, pack_counts
 from tests.fakes.sources import make_card
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -21,31 +21,6 @@ def reason(call, *arguments, **named):
         call(*arguments, **named)
     assert reason_of(caught.value) == caught.value.reason
     return caught.value.reason
-
-
-def counts_of(mask):
-    """COCO's uncompressed counts, written the slow way: down the columns, background first."""
-    counts, value = [0], False
-    for pixel in mask.T.reshape(-1).tolist():
-        if pixel != value:
-            counts.append(0)
-            value = pixel
-        counts[-1] += 1
-    return counts
-
-
-def pack_counts(counts):
-    """COCO's compressed counts, after the format's description."""
-    text = ""
-    for place, count in enumerate(counts):
-        rest = count - counts[place - 2] if place > 2 else count
-        while True:
-            low, rest = rest & 0x1F, rest >> 5
-            is_last = rest == (-1 if low & 0x10 else 0)
-            text += chr(48 + (low if is_last else low | 0x20))
-            if is_last:
-                break
-    return text
 
 
 @pytest.mark.parametrize(
