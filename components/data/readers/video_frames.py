@@ -131,7 +131,7 @@ def _check_gif_ends(path: Path) -> None:
     """Pillow takes a GIF that is cut between two frames for a shorter one; its last byte is ";"."""
     with path.open("rb") as handle:
         handle.seek(-min(64, path.stat().st_size), io.SEEK_END)
-        if b";" not in handle.read():
+        if not handle.read().rstrip(b"\0\r\n").endswith(b";"):
             raise Refused("file_truncated", path.name)
 
 
