@@ -18,11 +18,11 @@ from components.data.card import Card, Term
 from components.data.faults import Refused
 from components.data.image import resize_labels, stored_size
 from components.data.masks import make_region
+from components.data.outlines import OVERSHOOT_PIXELS
 from components.data.reading import Rejection
 from components.records import Box, Region
 
 BoxForm = Literal["corners", "corner and size", "centre and size"]
-OVERSHOOT_PIXELS = 1.0
 SLACK = 1e-6  # of a pixel, for shares that were written as decimals
 
 
@@ -48,6 +48,17 @@ class Drawn:
     regions: tuple[Region, ...] = ()
     vocabulary: tuple[str, ...] = ()
     refused: tuple[Rejection, ...] = ()
+
+
+def kind_of(drawn: Drawn) -> str:
+    """Name what the regions of a picture are: masks only where every one has its outline."""
+    outlined = drawn.regions and all(region.mask for region in drawn.regions)
+    return "instance mask" if outlined else "instance box"
+
+
+def annotation_fact(card: Card, kind: str) -> tuple[tuple[str, str], ...]:
+    """What a region of this source is ("instance box", "instance mask"), unless the card itself says."""
+    return () if "annotation" in card.facts else (("annotation", kind),)
 
 
 def to_corners(numbers: Sequence[float], form: BoxForm) -> Box:

@@ -15,18 +15,22 @@ import numpy as np
 
 from components.data.faults import Refused
 
+OVERSHOOT_PIXELS = 1.0  # rounding, or counting from one
 Mask = np.ndarray[Any, Any]  # (H, W) bool
 
 
 def fill_polygon(corners: Sequence[float], height: int, width: int) -> Mask:
     """Fill one polygon "x y x y …" in pixels: a pixel belongs to it when its centre does (even-odd rule).
 
-    Raises Refused: `polygon_malformed` for fewer than three corners, an odd count or a number that is none.
+    Raises Refused: `polygon_malformed` for fewer than three corners, an odd count or a number that is none;
+    `polygon_outside_image` when a corner lies more than a pixel outside.
     """
     points = np.asarray(corners, dtype=float)
     if points.size < 6 or points.size % 2 or not np.isfinite(points).all():
         raise Refused("polygon_malformed", f"{points.size} numbers")
     ends = points.reshape(-1, 2)
+    if ends.min() < -OVERSHOOT_PIXELS or (ends.max(axis=0) > np.array([width, height]) + OVERSHOOT_PIXELS).any():
+        raise Refused("polygon_outside_image", f"{width} x {height}")
     starts = np.roll(ends, 1, axis=0)
     mask = np.zeros((height, width), dtype=bool)
     first = max(0, int(np.floor(ends[:, 1].min())))

@@ -1,13 +1,13 @@
 """Pictures of any common file format, and what a card may say of them: the part that labelled readers share.
 
-Eight-bit pixels are kept as they are; deeper ones become grey by a named window, which the record keeps. A
-picture's patient, split and facts may come from a table beside it or from published lists of names.
+Single-frame DICOM counts as a picture. Eight-bit pixels are kept as they are; deeper ones become grey by a
+named window, which the record keeps. A picture's patient, split and facts may come from a table beside it or
+from published lists of names.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,9 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from components.data.card import Card
+from components.data.dicom import decode_frames, open_dicom
 from components.data.faults import Refused
-from components.data.image import resize, stored_size
+from components.data.image import decoding, resize, stored_size
 from components.data.paths import PATH_FIELDS, check_template, fields_of_path, fill, is_named
 from components.data.reading import Draft, Rejection, resolve_inside
 from components.data.tables import Meaning, RowMeaning, TableFormat, is_blank, meaning_of, read_rows
@@ -28,8 +29,7 @@ from components.records import Department, Modality, Plane, Split, Task
 from components.settings import Frozen
 
 Array = np.ndarray[Any, Any]
-# What Pillow's plugins raise for damaged files, beside the OSError and ValueError that they promise.
-DAMAGED = (SyntaxError, struct.error, IndexError, TypeError, OverflowError, AssertionError)
+DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 MAX_PIXELS = 2 * 89_478_485  # where Pillow itself refuses (twice its MAX_IMAGE_PIXELS)
 
 
@@ -228,19 +228,39 @@ def read_pixels(path: Path, *, palette: bool = False) -> Array:
     """
     from PIL import Image
 
-    if path.stat().st_size == 0:
-        raise Refused("file_empty", path.name)
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture) if palette and picture.mode == "P" else _plain_values(picture)
-    except Image.DecompressionBombError as error:
-        raise Refused("image_too_large", path.name) from error
-    except Image.UnidentifiedImageError:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise
+    with decoding(path):
+        if path.suffix.lower() in DICOM_ENDINGS:
+            return _read_dicom(path)
+        try:
+            with Image.open(path) as picture:
+                if is_deep_colour(picture):
+                    return _read_deep_colour(path)
+                return np.asarray(picture) if palette and picture.mode == "P" else _plain_values(picture)
+        except Image.UnidentifiedImageError:
+            if path.suffix.lower() not in (".tif", ".tiff"):
+                raise
+            return _read_tiff(path)
+
+
+def is_deep_colour(picture: Any) -> bool:
+    """Tell 16-bit colour, of which Pillow would silently drop the lower byte; asked before it decodes."""
+    return picture.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in picture.tile)
+
+
+def _read_deep_colour(path: Path) -> Array:
+    if path.suffix.lower() != ".png":
         return _read_tiff(path)
-    except DAMAGED as error:
-        raise Refused("file_unreadable", f"{path.name}: {error}") from error
+    import imagecodecs
+
+    return imagecodecs.png_decode(path.read_bytes())[..., :3]
+
+
+def _read_dicom(path: Path) -> Array:
+    """Read the one frame of a DICOM file as it is stored; whoever it shows is not read."""
+    frames = decode_frames(open_dicom(path))
+    if len(frames) != 1:
+        raise Refused("image_not_a_picture", f"{len(frames)} frames")
+    return frames[0]
 
 
 def _plain_values(picture: Any) -> Array:
@@ -261,7 +281,7 @@ def _read_tiff(path: Path) -> Array:
             if page.size > 3 * MAX_PIXELS:
                 raise Refused("image_too_large", path.name)
             pixels = page.asarray()
-    except (tifffile.TiffFileError, *DAMAGED) as error:
+    except tifffile.TiffFileError as error:
         raise Refused("file_unreadable", f"{path.name}: {error}") from error
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise Refused("image_not_a_picture", str(pixels.shape))

@@ -109,7 +109,11 @@ def parse_options(model: type[OptionsModel], card: Card) -> OptionsModel:
 def resolve_inside(root: Path, relative: str) -> Path:
     """Return root/relative; DataError when it would leave the root (.., absolute, or through a link)."""
     path = root / relative
-    if PurePosixPath(relative).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+    try:
+        stays = path.resolve().is_relative_to(root.resolve())
+    except RuntimeError as error:  # Python's word for a loop of links
+        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+    if PurePosixPath(relative).is_absolute() or not stays:
         raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
     return path
 

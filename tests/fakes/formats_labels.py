@@ -99,6 +99,31 @@ def coco_file(annotations: list[dict[str, Any]], pictures: str = "ab") -> dict[s
     }
 
 
+def counts_of(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed counts, written the slow way: down the columns, background first."""
+    counts, value = [0], False
+    for pixel in mask.T.reshape(-1).tolist():
+        if pixel != value:
+            counts.append(0)
+            value = pixel
+        counts[-1] += 1
+    return counts
+
+
+def pack_counts(counts: list[int]) -> str:
+    """COCO's compressed counts, after the format's description."""
+    text = ""
+    for place, count in enumerate(counts):
+        rest = count - counts[place - 2] if place > 2 else count
+        while True:
+            low, rest = rest & 0x1F, rest >> 5
+            is_last = rest == (-1 if low & 0x10 else 0)
+            text += chr(48 + (low if is_last else low | 0x20))
+            if is_last:
+                break
+    return text
+
+
 def make_coco(root: Path, annotations: list[dict[str, Any]] | None = None, **changes: Any) -> Card:
     for number, name in enumerate("ab"):
         save(root / "train" / f"{name}.png", shade(number))

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from components.data.boxes import Sketch, draw, to_corners, to_shares
+from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
@@ -86,14 +86,31 @@ def _read_listing(path: Path, where: str, split: str) -> Listing:
         raise DataError("json_too_large", where=where, fix="split the file by picture")
     try:
         raw = json.loads(path.read_bytes())
-        pictures, names = raw["images"], {item["id"]: str(item["name"]) for item in raw["categories"]}
+        names = {item["id"]: str(item["name"]) for item in raw["categories"]}
         refused: list[Rejection] = []
-        objects = _by_picture(raw.pop("annotations"), pictures, where, refused)
+        pictures = _once(raw["images"], where, "image", refused)
+        annotations = _once(raw.pop("annotations"), where, "annotation", refused)
+        objects = _by_picture(annotations, pictures, where, refused)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"json_malformed: {error}", where=where, fix="bring the file again") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"json_not_coco: {error!r}", where=where, fix="gmai sources") from error
     return Listing(where, split, tuple(pictures), objects, names, tuple(refused))
+
+
+def _once(
+    items: list[Mapping[str, Any]], where: str, kind: str, refused: list[Rejection]
+) -> list[Mapping[str, Any]]:
+    """Keep the first item of each id; the others are added to `refused`."""
+    seen: set[Any] = set()
+    kept = []
+    for item in items:
+        if item["id"] in seen:
+            refused.append(Rejection(f"{where}#{kind}/{item['id']}", f"{kind}_id_repeated"))
+        else:
+            seen.add(item["id"])
+            kept.append(item)
+    return kept
 
 
 def _by_picture(
@@ -105,7 +122,7 @@ def _by_picture(
         if annotation["image_id"] in objects:
             objects[annotation["image_id"]].append(annotation)
         else:
-            refused.append(Rejection(f"{where}#annotation/{annotation.get('id', '?')}", "image_not_listed"))
+            refused.append(Rejection(f"{where}#annotation/{annotation['id']}", "image_not_listed"))
     return objects
 
 
@@ -124,7 +141,7 @@ def _read_picture(
         if 0 not in stated and stated != pixels.shape[:2]:
             raise Refused("image_size_differs", relative)
     except UNREADABLE as error:
-        yield Rejection(f"{listing.where}#image/{picture.get('id', '?')}", reason_of(error))
+        yield Rejection(f"{listing.where}#image/{picture['id']}", reason_of(error))
         return
     yield from _draft(
         relative, (store(pixels, max_side), window), pixels.shape[:2], picture, listing, card, options
@@ -154,13 +171,13 @@ def _draft(
     yield Draft(
         path=relative, pixels=shown[0], window=shown[1], split=listing.split, regions=drawn.regions,
         regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary,
-        facts=(("crowd objects", str(len(crowds))),) if crowds else (),
+        facts=annotation_fact(card, kind_of(drawn)) + ((("crowd objects", str(len(crowds))),) if crowds else ()),
     )  # fmt: skip
 
 
 def _sketch(item: Mapping[str, Any], listing: Listing, size: tuple[int, int], with_masks: bool) -> Sketch:
     word = listing.names.get(item.get("category_id"), "")
-    name = f"annotation/{item.get('id', '?')}"
+    name = f"annotation/{item['id']}"
     if not word:
         return Sketch(word, name, fault="category_not_listed")
     try:

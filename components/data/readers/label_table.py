@@ -14,7 +14,16 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from components.data.boxes import BoxForm, Drawn, Sketch, draw, parse_numbers, to_corners, to_shares
+from components.data.boxes import (
+    BoxForm,
+    Drawn,
+    Sketch,
+    annotation_fact,
+    draw,
+    parse_numbers,
+    to_corners,
+    to_shares,
+)
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.paths import FIELD, check_stays, fill, find_all, is_named, locate_one
@@ -174,6 +183,7 @@ def _read_picture(
         yield Rejection(relative, "label_missing")
         return
     facts = {name: text for meaning in meanings for name, text in meaning.facts}
+    facts |= dict(annotation_fact(card, "instance box")) if options.box else {}
     first = meanings[0]
     yield Draft(
         path=relative, pixels=store(pixels, max_side), labels=present, absent_labels=absent, window=window,

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from components.data.boxes import Sketch, draw, parse_numbers
+from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.mask_codes import MaskCoding, read_marks
@@ -142,12 +142,12 @@ def _drafts(
     used: set[str] = set()
     for path, relative in find_all(root, options.images, options.skip):
         try:
+            if options.runs:
+                used.add(_key(options.runs, relative, options))
             drafts = list(_read_picture(root, path, relative, card, options, tables, max_side))
         except UNREADABLE as error:
             drafts = [Rejection(relative, reason_of(error))]
         yield from drafts
-        if options.runs:
-            used.add(_key(options.runs, relative, options))
     table = options.runs
     yield from (
         Rejection(f"{table.file}#{key}", "file_missing") for key in tables.runs if table and key not in used
@@ -173,16 +173,16 @@ def _read_picture(
     yield from drawn.refused
     yield Draft(
         path=relative, pixels=store(pixels, max_side), window=window, regions=drawn.regions,
-        regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary, facts=_facts(options),
+        regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary, facts=_facts(options, card),
     )  # fmt: skip
 
 
-def _facts(options: Options) -> tuple[tuple[str, str], ...]:
+def _facts(options: Options, card: Card) -> tuple[tuple[str, str], ...]:
     kinds = {layer.holds for layer in options.layers} | ({options.runs.holds} if options.runs else set())
     annotation = "class mask" if "classes" in kinds else "instance mask"
     raters = {layer.rater for layer in options.layers if layer.rater}
     told = (("raters", f"{options.agreement} of {len(raters)}"),) if len(raters) > 1 else ()
-    return (("annotation", annotation), *told)
+    return (*annotation_fact(card, annotation), *told)
 
 
 @dataclass(frozen=True, slots=True)

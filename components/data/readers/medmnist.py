@@ -7,6 +7,7 @@ card's patient rule is `column`.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from pydantic import Field
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.paths import find_all
-from components.data.pictures import canonical_labels, store
+from components.data.pictures import MAX_PIXELS, canonical_labels, store
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.records import Plane, Record, Split
 from components.settings import Frozen, Positive, Share
 
 VERSION = 1
+LARGEST_LABELS = 1 << 28  # bytes
 Array = np.ndarray[Any, Any]
 
 
@@ -79,9 +81,12 @@ def _read_part(
     archive: zipfile.ZipFile, relative: str, part: tuple[str, str], card: Card, options: Options, max_side: int
 ) -> Iterator[Draft | Rejection]:
     prefix, split = part
-    with archive.open(f"{prefix}_labels.npy") as stream:
+    names = (f"{prefix}_labels.npy", f"{prefix}_images.npy")
+    if not set(names) <= set(archive.namelist()):
+        raise Refused("array_missing", prefix)
+    with archive.open(names[0]) as stream:
         labels = _read_labels(stream)
-    with archive.open(f"{prefix}_images.npy") as stream:
+    with archive.open(names[1]) as stream:
         for number, picture in enumerate(_pictures(stream, len(labels))):
             if number % options.every:
                 continue
@@ -111,8 +116,11 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], Any]:
 
 def _read_labels(stream: IO[bytes]) -> Array:
     shape, dtype = _header(stream)
-    content = stream.read(int(np.prod(shape)) * dtype.itemsize + 1)
-    if len(shape) not in (1, 2) or len(content) != int(np.prod(shape)) * dtype.itemsize:
+    size = math.prod(shape) * dtype.itemsize
+    if len(shape) not in (1, 2) or size > LARGEST_LABELS:
+        raise Refused("labels_do_not_fit", f"labels of shape {shape}")
+    content = stream.read(size + 1)
+    if len(content) != size:
         raise Refused("file_truncated", f"labels of shape {shape}")
     return np.frombuffer(content, dtype).reshape(shape[0], -1)
 
@@ -124,7 +132,9 @@ def _pictures(stream: IO[bytes], num_labels: int) -> Iterator[Array]:
         raise Refused("labels_do_not_fit", f"{shape[0]} pictures, {num_labels} labels")
     if dtype != np.uint8 or len(shape) not in (3, 4):
         raise Refused("array_not_plain", f"{dtype} {shape}")
-    size = int(np.prod(shape[1:]))
+    size = math.prod(shape[1:])
+    if size > 3 * MAX_PIXELS:
+        raise Refused("image_too_large", str(shape))
     for _ in range(shape[0]):
         content = stream.read(size)
         if len(content) != size:

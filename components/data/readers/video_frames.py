@@ -18,9 +18,10 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import decoding
 from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
-from components.data.pictures import DAMAGED, PictureOptions, open_gallery, open_picture, store
+from components.data.pictures import PictureOptions, open_gallery, open_picture, store
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.records import Record
 from components.settings import Positive
@@ -101,10 +102,6 @@ def _read_video(
                 relative, store(pixels, max_side), part=f"frame/{number:06d}", study=relative, labels=labels,
                 absent_labels=absent, window="stored", facts=(("frame", str(number)),),
             )  # fmt: skip
-    except Image.DecompressionBombError:
-        yield Rejection(relative, "image_too_large")
-    except DAMAGED:
-        yield Rejection(relative, "file_unreadable")
     except UNREADABLE as error:
         reason = reason_of(error)
         hint = f"ffmpeg -i {path.name} {path.stem}/%06d.png, then options: frames"
@@ -112,21 +109,36 @@ def _read_video(
 
 
 def _frames(path: Path, options: Options) -> Iterator[tuple[int, Array]]:
-    """Yield (number, 8-bit pixels) of the taken frames; Refused: `file_empty`, `video_codec_missing`, …"""
-    if path.stat().st_size == 0:
-        raise Refused("file_empty", path.name)
-    if path.suffix.lower() in ANIMATED:
-        with Image.open(path) as video:
-            for number, frame in enumerate(ImageSequence.Iterator(video)):
-                if options.takes(number):
-                    yield number, np.asarray(frame.convert("L" if frame.mode in ("1", "L") else "RGB"))
-    elif path.suffix.lower() == ".avi":
-        for number, content in enumerate(jpeg_chunks(path)):
-            if options.takes(number):
-                with Image.open(io.BytesIO(content), formats=["JPEG"]) as frame:
-                    yield number, np.asarray(frame if frame.mode == "L" else frame.convert("RGB"))
-    else:
+    """Yield (number, 8-bit pixels) of the taken frames; Refused: `video_codec_missing`, `file_truncated`, …"""
+    ending = path.suffix.lower()
+    if ending not in (*ANIMATED, ".avi"):
         raise Refused("video_codec_missing", path.name)
+    shown = _animation(path) if ending in ANIMATED else _motion_jpeg(path)
+    with decoding(path):
+        for number, frame in enumerate(shown):
+            if options.takes(number):
+                yield number, np.asarray(frame.convert("L" if frame.mode in ("1", "L") else "RGB"))
+
+
+def _animation(path: Path) -> Iterator[Image.Image]:
+    if path.suffix.lower() == ".gif":
+        _check_gif_ends(path)
+    with Image.open(path) as video:
+        yield from ImageSequence.Iterator(video)
+
+
+def _check_gif_ends(path: Path) -> None:
+    """Pillow takes a GIF that is cut between two frames for a shorter one; its last byte is ";"."""
+    with path.open("rb") as handle:
+        handle.seek(-min(64, path.stat().st_size), io.SEEK_END)
+        if not handle.read().rstrip(b"\0\r\n").endswith(b";"):
+            raise Refused("file_truncated", path.name)
+
+
+def _motion_jpeg(path: Path) -> Iterator[Image.Image]:
+    for content in jpeg_chunks(path):
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as frame:
+            yield frame
 
 
 def jpeg_chunks(path: Path) -> Iterator[bytes]:
@@ -136,7 +148,8 @@ def jpeg_chunks(path: Path) -> Iterator[bytes]:
     `file_truncated`.
     """
     with path.open("rb") as handle:
-        if handle.read(4) != b"RIFF" or len(handle.read(8)) != 8:
+        start = handle.read(12)
+        if start[:4] != b"RIFF" or start[8:] != b"AVI ":
             raise Refused("file_unreadable", f"{path.name} is no AVI")
         while len(header := handle.read(8)) == 8:
             kind, size = header[:4], int.from_bytes(header[4:], "little")
@@ -147,6 +160,8 @@ def jpeg_chunks(path: Path) -> Iterator[bytes]:
                 handle.seek(size % 2, io.SEEK_CUR)
             else:
                 handle.seek(size + size % 2, io.SEEK_CUR)
+    if path.stat().st_size < int.from_bytes(start[4:8], "little"):
+        raise Refused("file_truncated", path.name)
 
 
 def _jpeg(content: bytes, size: int) -> bytes:

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from pydantic import Field
 
-from components.data.boxes import Sketch, draw, parse_numbers, to_shares
+from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.markup import parse_xml
@@ -106,7 +106,7 @@ def _read_picture(
     yield Draft(
         path=relative, pixels=store(pixels, max_side), window=window, regions=drawn.regions,
         regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary,
-        facts=_marks(annotation.objects),
+        facts=(*annotation_fact(card, "instance box"), *_marks(annotation.objects)),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from pydantic import Field, model_validator
 
-from components.data.boxes import Sketch, draw, parse_numbers, to_corners, to_shares
+from components.data.boxes import Sketch, annotation_fact, draw, kind_of, parse_numbers, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.outlines import fill_polygon
@@ -102,6 +102,7 @@ def _drafts(
         yield Draft(
             path=relative, pixels=store(pixels, max_side), window=window, regions=drawn.regions,
             regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary,
+            facts=annotation_fact(card, kind_of(drawn)),
         )  # fmt: skip
     texts = find_all(root, options.all_lines)
     yield from (Rejection(name, "file_missing") for _, name in texts if name not in used)
@@ -141,14 +142,8 @@ def _sketch(words: Sequence[str], number: int, names: Sequence[str], size: tuple
             scaled = np.multiply(to_corners(shares, "centre and size"), (width, height, width, height)).tolist()
             return Sketch(word, name, box=to_shares(tuple(scaled), width, height))
         if len(shares) >= 6 and len(shares) % 2 == 0:
-            _check_inside(shares)
             corners = np.multiply(np.reshape(shares, (-1, 2)), (width, height))
             return Sketch(word, name, mask=fill_polygon(corners.reshape(-1).tolist(), height, width))
         return Sketch(word, name, fault="line_malformed")
     except Refused as error:
         return Sketch(word, name, fault=error.reason)
-
-
-def _check_inside(shares: Sequence[float]) -> None:
-    if not all(-0.001 <= share <= 1.001 for share in shares):
-        raise Refused("polygon_outside_image")
