@@ -18,8 +18,8 @@ COLOURS = ("#ff5f5f", "#5fd7ff", "#ffd75f", "#87ff5f", "#d787ff", "#ffaf5f")
 
 
 def pick_records(folder: Path, count: int = PER_SOURCE) -> list[Record]:
-    """Take evenly spaced records of one source."""
-    ids = [row["record_id"] for row in iterate_rows(folder, ["record_id"])]
+    """Take evenly spaced records of one source, of those that are images."""
+    ids = [row["record_id"] for row in iterate_rows(folder, ["record_id", "width"]) if row["width"]]
     step = max(1, len(ids) // count)
     wanted = set(ids[step // 2 :: step][:count])
     return [record_from_row(row) for row in iterate_rows(folder) if row["record_id"] in wanted]

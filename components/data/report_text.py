@@ -11,17 +11,17 @@ import re
 HEADINGS = {"findings": ("Findings", "所见"), "impression": ("Impression", "印象")}
 NAMES = {
     "findings": "findings", "finding": "findings", "impression": "impression", "impressions": "impression",
-    "conclusion": "impression",
+    "conclusion": "impression", "findings and impression": "findings", "findings/impression": "findings",
 }  # fmt: skip
-# A line that begins with capitals and a colon opens a section of a MIMIC-CXR report, as does "FINAL REPORT".
-OPENING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()&\-]{2,60})(?::|[ \t]*$)", re.MULTILINE)
+# A line that begins with capitals and a colon opens a section of a MIMIC-CXR report.
+OPENING = re.compile(r"^[ \t]*([A-Z][A-Z ,/()&\-]{2,60}):", re.MULTILINE)
 JOINED = re.compile(r"^(Findings|Impression|所见|印象)[:：]\s*", re.MULTILINE)
 
 
 def part_report(written: str) -> dict[str, str]:
     """Return the findings and impression of a report written under headings in capitals; those it has."""
     openings = list(OPENING.finditer(written))
-    ends = [opening.start() for opening in openings[1:]] + [len(written)]
+    ends = [*(opening.start() for opening in openings), len(written)][1:]
     found: dict[str, str] = {}
     for opening, end in zip(openings, ends, strict=True):
         name = NAMES.get(opening[1].strip().lower())

@@ -95,7 +95,12 @@ def value_at(values: dict[str, Any], column: str) -> Any:
 
 
 def _is_wanted(row: Row, table: Table) -> bool:
-    return all(str(value_at(row.values, column)) in kept for column, kept in table.only.items())
+    return all(_word(value_at(row.values, column)) in kept for column, kept in table.only.items())
+
+
+def _word(value: Any) -> str:
+    """Write a value as JSON and YAML do: true, not True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _iterate_file(path: Path, relative: str, table: Table, needed: tuple[str, ...]) -> Iterator[Row | Rejection]:
