@@ -1,6 +1,7 @@
-"""The skeleton of a card, written by looking at a folder; what a folder cannot tell says FILL IN and stays invalid.
+"""The skeleton of a card, written by looking at a folder; what a folder cannot tell says FILL IN.
 
-Nothing is invented: licence, terms, modality and the meaning of labels are left to whoever knows them.
+Until that is filled in, it is no valid card. Nothing is invented: licence, terms, modality and the meaning of
+labels are left to whoever knows them.
 """
 
 from __future__ import annotations

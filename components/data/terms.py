@@ -1,4 +1,4 @@
-"""What a source's terms allow. What a card does not state is forbidden: "not stated" counts as the strictest answer."""
+"""What a source's terms allow. What a card does not state is forbidden, as the strictest answer is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def may_reach_third_party(card: Card) -> bool:
 
 
 def check_third_party(cards: Iterable[Card]) -> None:
-    """Raise TermsDenied, naming every source that may not reach a third-party model; called before a byte leaves."""
+    """Raise TermsDenied, naming every source that may not reach a third-party model, before a byte leaves."""
     denied = [card.name for card in cards if not may_reach_third_party(card)]
     if denied:
         raise TermsDenied(

@@ -76,3 +76,89 @@ def overlap(region: Region, box: tuple[float, ...]) -> float:
     shared = max(0.0, right - left) * max(0.0, bottom - top)
     areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (region.box, box))
     return shared / (areas - shared)
+
+
+def in_doubt() -> dict[str, date]:
+    """The first table of docs/unknown_layouts.md: card -> since when its layout is in doubt."""
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| (\d{4}-\d\d-\d\d) \|", UNKNOWN.read_text(), flags=re.MULTILINE)
+    return {name: date.fromisoformat(day) for name, day in rows}
+
+
+def counted() -> list[Card]:
+    return [card_named(name) for name in FAKED if name not in in_doubt()]
+
+
+def test_the_papers_count_of_data_sets_is_reached():
+    assert len(counted()) >= LEAST
+
+
+def test_every_modality_and_department_of_the_paper_has_a_card():
+    cards = counted()
+    assert {card.modality for card in cards} - {NOT_STATED} == set(MODALITIES) - {"Nuclear medicine"}
+    assert {card.department for card in cards} - {NOT_STATED} == set(DEPARTMENTS)
+
+
+def test_the_dated_list_of_layouts_in_doubt_is_that_of_the_cards():
+    doubtful = {name for name in FAKED if "Layout in doubt" in card_named(name).notes}
+    assert doubtful == set(in_doubt())
+
+
+def test_terms_that_the_facts_do_not_state_are_not_stated():
+    for card in map(card_named, FAKED):
+        assert set(card.terms.model_dump().values()) == {NOT_STATED}
+        assert (card.revision, card.sha256) == (NOT_STATED, {})
+
+
+def test_every_reader_of_a_card_has_a_builder_of_fakes():
+    assert {card_named(name).reader for name in FAKED} <= set(BUILDERS)
+    assert published_names().keys() <= set(FAKED)
+
+
+def test_the_sample_corpus_is_not_among_them():
+    assert set(load_settings().corpus.sources) <= SAMPLE
+
+
+# Table 10 of the paper: the sources of its training mixture, and the cards that read them.
+MIXTURE = {
+    "ALLaVA": "allava", "ShareGPT4V (caption)": "sharegpt4v_caption", "GMAI-Caption": "gmai_mm_caption",
+    "PubMedVision (caption)": "pubmedvision_alignment", "MedICaT": "medicat", "MPx-Single": "mpx_single",
+    "PMC-OA": "pmc_oa", "QUILT-1M": "quilt_1m", "Retina Image Bank": "retina_image_bank",
+    "CheXpertPlus": "chexpert_plus", "MIMIC-CXR": "mimic_cxr_r2gen", "OpenI": "openi_iu_xray",
+    "GeoQA+": "geoqa_plus", "AI2D": "ai2d", "SynthDoG": "synthdog", "ChartQA": "chartqa",
+    "MMChemExam": "mmchemexam", "LLaVA-Instruct": "llava_instruct", "DVQA": "dvqa", "DocVQA": "docvqa",
+    "GMAI-Percept": "gmai_mm_percept", "GMAI-Instruct": "gmai_mm_instruct",
+    "PubMedVision (instruct)": "pubmedvision_instruction", "LLaVA-Med-60k": "llava_med_60k",
+    "PMC-Inline": "pmc_inline", "VQA-Med-2019": "vqa_med_2019", "Medical-Diff-VQA": "medical_diff_vqa",
+    "PathVQA": "pathvqa", "PMC-CaseReport": "pmc_casereport", "PMC-VQA": "pmc_vqa", "ROCOv2": "rocov2",
+    "SLAKE": "slake", "VQA-RAD": "vqa_rad", "blossom_orca": "blossom_orca", "COIG-CQIA": "coig_cqia",
+    "Cosmopedia-100k": "cosmopedia_100k", "ShareGPT4V (text)": "sharegpt4v_text", "Orca-Math": "orca_math",
+    "Leetcode": "leetcode", "LogiQA": "logiqa", "Lima": "lima", "OpenHermes2.5": "openhermes_2_5",
+    "Firefly": "firefly", "UltraChat": "ultrachat", "Alpaca": "alpaca",
+    "GMAI-Text-Single": "gmai_text_single", "GMAI-Text-Multi": "gmai_text_multi",
+}  # fmt: skip
+# Benchmarks whose training split is published, and benchmarks without one, of which every record is test.
+TRAINING_SPLITS = ("vqa_rad", "slake", "pmc_vqa", "pmc_vqa_v1", "pathvqa", "vqa_med_2019", "iu_xray_r2gen")
+TEST_ALONE = ("omnimedvqa", "mmmu_health_medicine", "medical_multimodal_evaluation")
+
+
+def test_every_source_of_the_papers_mixture_has_a_card():
+    assert len(MIXTURE) == 47
+    for name in MIXTURE.values():
+        assert FILES[name].parent.name == "mixture"
+        assert "paper's mixture" in card_named(name).notes
+
+
+@pytest.mark.parametrize("name", TRAINING_SPLITS)
+def test_a_benchmarks_training_split_is_read_as_training(name, tmp_path):
+    card = card_named(name)
+    build(tmp_path, card)
+    records, _ = read_all(tmp_path, card, CONTEXT)
+    assert "train" in {record.split for record in records}
+
+
+@pytest.mark.parametrize("name", TEST_ALONE)
+def test_a_benchmark_without_a_training_split_is_never_trained_on(name, tmp_path):
+    card = card_named(name)
+    build(tmp_path, card)
+    records, _ = read_all(tmp_path, card, CONTEXT)
+    assert {record.split for record in records} == {"test"}
