@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card, parse_term
 from components.data.case_paths import SourceTree
+from components.data.label_canvas import LabelCanvas
 from components.data.reading import Rejection
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices
 from components.data.volume_files import StoredVolume, read_stored, stand, whole_codes, without_trailing_ones
@@ -217,7 +218,7 @@ def read_masks(
     if not files:
         raise VolumeRefused("label_file_missing")
     threshold = MASK_THRESHOLD if rules.label_threshold is None else rules.label_threshold
-    canvas, refused, read = _Canvas.empty(), [], []
+    canvas, refused, read = LabelCanvas.empty(), [], []
     for file, label in files:
         mask = attempt(functools.partial(_read_mask, tree.path(file), label, card, threshold, place), file)
         if isinstance(mask, Rejection):
@@ -238,34 +239,3 @@ def _read_mask(
     if term is None:
         raise VolumeRefused("label_not_in_vocabulary")
     return place(read_codes(path, threshold)) if term.label else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Canvas:
-    """Masks laid over each other: code of each voxel, voxels and label of each code (0 is background)."""
-
-    volume: Volume | None
-    sizes: tuple[int, ...]
-    labels: tuple[str, ...]
-
-    @classmethod
-    def empty(cls) -> _Canvas:
-        return cls(None, (0,), ("",))
-
-    def with_mask(self, mask: Volume, label: str) -> _Canvas:
-        inside = mask.voxels > 0
-        code, size = len(self.sizes), int(np.count_nonzero(inside))
-        if self.volume is None:
-            codes = np.where(inside, np.uint16(code), np.uint16(0))
-        else:
-            codes = self.volume.voxels
-            taken = codes[inside]
-            wins = (taken == 0) | (np.asarray(self.sizes)[taken] > size)
-            codes[inside] = np.where(wins, np.uint16(code), taken)
-        return _Canvas(Volume(codes, mask.affine), (*self.sizes, size), (*self.labels, label))
-
-    def codes(self) -> NamedCodes | None:
-        """The codes and their names; None when no mask was read."""
-        if self.volume is None:
-            return None
-        return NamedCodes(self.volume, {code: label for code, label in enumerate(self.labels) if code})

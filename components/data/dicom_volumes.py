@@ -29,7 +29,14 @@ NOT_IMAGES = frozenset(
     {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "PLAN"}
 )
 # The same by SOP class, for headers without a modality: DICOMDIR, RTSTRUCT, SEG.
-NOT_PICTURES = frozenset({"1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4"})
+NOT_PICTURES = frozenset(
+    {
+        "1.2.840.10008.1.3.10",
+        "1.2.840.10008.5.1.4.1.1.481.3",
+        "1.2.840.10008.5.1.4.1.1.66.4",
+        "1.2.840.10008.5.1.4.1.1.66.7",
+    }
+)
 MODALITIES: dict[str, Modality] = {
     "CT": "CT", "MR": "MR", "PT": "PET", "US": "Ultrasound", "IVUS": "Ultrasound", "CR": "X-ray", "DX": "X-ray",
     "MG": "X-ray", "XA": "X-ray", "RF": "X-ray", "PX": "X-ray", "IO": "X-ray", "NM": "Nuclear medicine",
@@ -41,11 +48,15 @@ PLACE_DIGITS = 2  # slices less than 0.01 mm apart are at one place
 
 @dataclass(frozen=True, slots=True)
 class FileKey:
-    """What tells one DICOM file from another; `is_image` is false for plans, reports, contours, directories."""
+    """What tells one DICOM file from another: its series, its instance, its SOP class (`kind`).
+
+    `is_image` is false for plans, reports, contours, segmentations and directories.
+    """
 
     file: str
     series: str
     instance: str
+    kind: str
     is_image: bool
 
 
@@ -67,7 +78,7 @@ def read_key(path: Path, file: str) -> FileKey:
         for name in ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality")
     )
     kind = kind or str(tags.file_meta.get("MediaStorageSOPClassUID", ""))
-    return FileKey(file, series, instance, modality not in NOT_IMAGES and kind not in NOT_PICTURES)
+    return FileKey(file, series, instance, kind, modality not in NOT_IMAGES and kind not in NOT_PICTURES)
 
 
 def read_header(path: Path, file: str) -> Header:

@@ -206,6 +206,70 @@ def _frame_group(k: int) -> Any:
     return group
 
 
+def make_seg_source(root: Path, **tags: Any) -> Card:
+    """A CT series, a SEG of its liver and left kidney, and a series to which nothing refers."""
+    write_series(root / "P-1" / "ct", "P-1.ct")
+    write_series(root / "P-2" / "ct", "P-2.ct")
+    write_seg(root / "P-1" / "seg" / "1-1.dcm", "P-1.ct", BODY_LABELS, **tags)
+    options = {**VOLUME_OPTIONS, "files": "**/*.dcm", "planes": {"axial": 1, "coronal": 5}}
+    terms = {"Liver": "liver", "Kidney, Left": "left kidney", "Spleen": "spleen"}
+    return make_card("fake_seg", "dicom_seg", options, label_map=terms, patient={"rule": "dicom"})
+
+
+SEGMENTS = ((LIVER, "10200004", "Liver", ""), (KIDNEY, "64033007", "Kidney", "Left"))
+
+
+def write_seg(path: Path, series: str, labels: np.ndarray, kind: str = "BINARY", **tags: Any) -> None:
+    """Write a SEG with a frame for every slice a segment fills (LABELMAP: every slice)."""
+    from pydicom.dataset import Dataset
+
+    numbers = {code: number for number, (code, *_) in enumerate(SEGMENTS, start=1)}
+    numbered = np.vectorize(lambda code: numbers.get(int(code), 0))(labels).astype(np.uint8)
+    shown = [(0, k) for k in range(labels.shape[2])] if kind == "LABELMAP" else [
+        (n, k) for n in numbers.values() for k in range(labels.shape[2]) if (numbered[:, :, k] == n).any()
+    ]  # fmt: skip
+    scale = {"BINARY": 1, "FRACTIONAL": 200, "LABELMAP": 1}[kind]
+    cuts = [numbered[:, :, k] if n == 0 else (numbered[:, :, k] == n) * scale for n, k in shown]
+    referred, shared, standing = Dataset(), Dataset(), Dataset()
+    referred.SeriesInstanceUID = identity(series)["SeriesInstanceUID"]
+    standing.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PlaneOrientationSequence = [standing]
+    told = {
+        **identity(f"{series}-seg"),
+        "Modality": "SEG",
+        "SegmentationType": kind,
+        "MaximumFractionalValue": 200,
+    }
+    told |= {"ReferencedSeriesSequence": [referred], "SharedFunctionalGroupsSequence": [shared]}
+    told |= {"SegmentSequence": [_segment(n, *words) for n, (_, *words) in enumerate(SEGMENTS, start=1)]}
+    told |= {"PerFrameFunctionalGroupsSequence": [_seg_group(n, k) for n, k in shown]}
+    told |= {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4", **tags}
+    write_dicom(path, np.stack([cut.T for cut in cuts]).astype(np.uint8), **told)
+
+
+def _segment(number: int, value: str, meaning: str, side: str) -> Any:
+    from pydicom.dataset import Dataset
+
+    segment, code, modifier = Dataset(), Dataset(), Dataset()
+    segment.SegmentNumber, segment.SegmentLabel = number, f"Doe {meaning} {number}"
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    if side:
+        modifier.CodeValue, modifier.CodingSchemeDesignator, modifier.CodeMeaning = "7771000", "SCT", side
+        code.SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    segment.SegmentedPropertyTypeCodeSequence = [code]
+    return segment
+
+
+def _seg_group(number: int, k: int) -> Any:
+    from pydicom.dataset import Dataset
+
+    group, which = _frame_group(k), Dataset()
+    which.ReferencedSegmentNumber = number
+    if number:
+        group.SegmentIdentificationSequence = [which]
+    return group
+
+
 CASE_MAKERS = (
     make_decathlon_source, make_sequences_source, make_mask_files_source, make_bids_source, make_metaimage_source,
 )  # fmt: skip
