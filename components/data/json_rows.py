@@ -113,7 +113,7 @@ class _Scanner:
             except (json.JSONDecodeError, RecursionError) as error:
                 self._grow_or_fail(error)
                 continue
-            if end == len(self.text) and self._grow():
+            if len(self.text) - end <= len("e+") and self._grow():
                 continue  # a number at the window's edge may go on
             self.at = end
             return value
