@@ -42,8 +42,8 @@ CODE = Path(__file__).parent
 # a test compares this with the readers' imports.
 SHARED_CODE = (
     "card", "case_labels", "case_paths", "case_tables", "deidentify", "dicom", "dicom_frames", "dicom_volumes",
-    "image", "label_canvas", "masks", "metaimage", "reading", "slices", "tiles", "volume_files", "volume_records",
-    "volumes", "windows",
+    "image", "label_canvas", "masks", "metaimage", "reading", "slices", "slide_shapes", "slides", "tiles",
+    "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
 
 
