@@ -270,6 +270,65 @@ def _seg_group(number: int, k: int) -> Any:
     return group
 
 
+def write_slide(path: Path, pixels: np.ndarray, *, levels: int = 1, tile: int | None = 32) -> None:
+    """Write one level as Aperio describes it, or a plain pyramid, each level half the one before."""
+    import tifffile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind: dict[str, Any] = {"photometric": "rgb" if pixels.ndim == 3 else "minisblack"}
+    kind |= {"tile": (tile, tile)} if tile else {"rowsperstrip": 16}
+    with tifffile.TiffWriter(path) as slide:
+        told = "Aperio Image Library v1\n|AppMag = 40|MPP = 0.25|User = doe" if levels == 1 else ""
+        slide.write(pixels, subifds=levels - 1, description=told, metadata=None, **kind)
+        for level in range(1, levels):
+            slide.write(pixels[:: 2**level, :: 2**level], subfiletype=1, metadata=None, **kind)
+
+
+def tissue(height: int = 128, width: int = 256) -> np.ndarray:
+    """Pink tissue with a gradient on the left three quarters, glass on the right."""
+    pixels = np.full((height, width, 3), 245, dtype=np.uint8)
+    pixels[:, : width * 3 // 4] = (200, 80, 150)
+    pixels[:, : width * 3 // 4, 2] = np.arange(height)[:, None] + 60
+    return pixels
+
+
+# A tumour from (70, 10) to (130, 50), within it a part that is none, from (90, 20) to (110, 40); (x, y) in pixels.
+TUMOUR, EXCLUDED = ((70, 10), (130, 10), (130, 50), (70, 50)), ((90, 20), (110, 20), (110, 40), (90, 40))
+
+
+def write_asap(path: Path, **groups: Any) -> None:
+    """Write ASAP XML; each keyword is a group and its value an outline."""
+    drawn = "".join(
+        f'<Annotation Name="a" PartOfGroup="{group}" Type="Polygon"><Coordinates>'
+        + "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(outline))
+        + "</Coordinates></Annotation>"
+        for group, outline in groups.items()
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"<?xml version='1.0'?><ASAP_Annotations><Annotations>{drawn}</Annotations></ASAP_Annotations>"
+    )
+
+
+def make_slides_source(root: Path) -> Card:
+    """Camelyon16: tumor and normal folders of slides, ASAP XML for the tumour ones, _2 cut out of _0."""
+    write_slide(root / "tumor" / "tumor_001.tif", tissue())
+    write_slide(root / "normal" / "normal_001.tif", tissue()[:, ::-1])
+    write_asap(root / "annotations" / "tumor_001.xml", _0=TUMOUR, _2=EXCLUDED)
+    options = {
+        "slides": "{kind:tumor|normal}/{slide}.tif", "annotations": "annotations/{slide}.xml", "side": 64,
+        "stride": 64, "min_tissue": 0.25, "class_from": "{kind}", "region_labels": ["_0", "_1"], "erase": ["_2"],
+        "complete": True, "unannotated": "empty",
+    }  # fmt: skip
+    terms = {
+        "_0": "metastasis",
+        "_1": "metastasis",
+        "tumor": "metastatic lymph node",
+        "normal": "normal lymph node",
+    }
+    return make_card("fake_slides", "slide_annotations", options, label_map=terms, modality="Pathology")
+
+
 CASE_MAKERS = (
     make_decathlon_source, make_sequences_source, make_mask_files_source, make_bids_source, make_metaimage_source,
 )  # fmt: skip
