@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.card import Card
-from components.data.catalog import CARDS, find_reader, load_cards
+from components.data.catalog import card_files, find_reader, load_cards
 from components.data.deidentify import keyed_hash
 from components.data.reading import ReadContext, Rejection, resolve_inside
 from components.data.terms import allows
@@ -88,7 +88,9 @@ def run_ingest(settings: Settings) -> None:
     output = settings.work_root / "records"
     cards, dropped = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
     check_present(cards, settings.corpus.data_root)
-    inputs = [settings.corpus.data_root, CARDS]
+    # The selected cards alone: another card is no input of this corpus, and must not make its records look old.
+    files = card_files()
+    inputs = [settings.corpus.data_root, *(files[name] for name in settings.corpus.sources)]
     with open_stage(
         "ingest", settings, output=output, inputs=inputs, sections=["corpus", "ingest"], in_place=True
     ) as work:

@@ -24,6 +24,7 @@ from tests.fakes.card_pictures import (
     build_voc,
     build_yolo,
 )
+from tests.fakes.card_scans import build_segmentation, build_slides
 from tests.fakes.card_texts import (
     build_captions,
     build_conversations,
@@ -38,6 +39,8 @@ from tests.fakes.planted import Names, Planted
 BUILDERS: dict[str, Callable[[Path, Card, Names], Planted]] = {
     "nifti_cases": build_cases,
     "plain_volumes": build_plain,
+    "dicom_seg": build_segmentation,
+    "slide_annotations": build_slides,
     "folder_classes": build_class_folders,
     "label_table": build_table,
     "mask_images": build_masks,

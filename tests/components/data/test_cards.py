@@ -85,11 +85,12 @@ def in_doubt() -> dict[str, date]:
 
 
 def counted() -> list[Card]:
-    return [card_named(name) for name in FAKED if name not in in_doubt()]
+    return [card_named(name) for name in FAKED if name not in in_doubt() and name not in GENERAL]
 
 
-def test_the_papers_count_of_data_sets_is_reached():
-    assert len(counted()) >= LEAST
+def test_the_papers_count_of_medical_data_sets_is_reached():
+    # Two cards of one data set (its CT and its PET, two copies) name the same publication and count once.
+    assert len({card.name if card.citation == NOT_STATED else card.citation for card in counted()}) >= LEAST
 
 
 def test_every_modality_and_department_of_the_paper_has_a_card():
@@ -136,6 +137,12 @@ MIXTURE = {
     "Firefly": "firefly", "UltraChat": "ultrachat", "Alpaca": "alpaca",
     "GMAI-Text-Single": "gmai_text_single", "GMAI-Text-Multi": "gmai_text_multi",
 }  # fmt: skip
+# Those of the mixture that are no medical data.
+GENERAL = {
+    "allava", "sharegpt4v_caption", "geoqa_plus", "ai2d", "synthdog", "chartqa", "mmchemexam", "llava_instruct",
+    "dvqa", "docvqa", "blossom_orca", "coig_cqia", "cosmopedia_100k", "sharegpt4v_text", "orca_math", "leetcode",
+    "logiqa", "lima", "openhermes_2_5", "firefly", "ultrachat", "alpaca",
+}  # fmt: skip
 # Benchmarks whose training split is published, and benchmarks without one, of which every record is test.
 TRAINING_SPLITS = ("vqa_rad", "slake", "pmc_vqa", "pmc_vqa_v1", "pathvqa", "vqa_med_2019", "iu_xray_r2gen")
 TEST_ALONE = ("omnimedvqa", "mmmu_health_medicine", "medical_multimodal_evaluation")
@@ -143,6 +150,7 @@ TEST_ALONE = ("omnimedvqa", "mmmu_health_medicine", "medical_multimodal_evaluati
 
 def test_every_source_of_the_papers_mixture_has_a_card():
     assert len(MIXTURE) == 47
+    assert set(MIXTURE.values()) >= GENERAL
     for name in MIXTURE.values():
         assert FILES[name].parent.name == "mixture"
         assert "paper's mixture" in card_named(name).notes
