@@ -184,7 +184,8 @@ def _check_claims(said: Claims, known: Known, *, is_source: bool) -> list[str]:
     allowed = {known.modality} | (KIN.get(known.modality, set()) if is_source else set())
     if said.modalities - allowed:
         found.append("modality_contradicts")
-    if said.planes - {known.plane}:
+    # A caption may say what its record does not state; a template may not.
+    if said.planes - {known.plane} and not (is_source and known.plane == NOT_STATED):
         found.append("plane_contradicts")
     return found
 

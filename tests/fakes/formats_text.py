@@ -262,7 +262,7 @@ def make_pmc_vqa_1(root: Path) -> Card:
         "tables": [{"file": "train.csv", "split": "train"}], "image": "images/{Figure_path}",
         "archives": ["images.zip"], "question": "Question", "answer": "Answer", "options": list(PMC_CHOICES),
     }  # fmt: skip
-    return make_card("pmc_vqa_1", "vqa", options)
+    return make_card("pmc_vqa_1", "vqa", options, modality="MR")
 
 
 def make_pmc_vqa_2(root: Path) -> Card:
@@ -275,7 +275,7 @@ def make_pmc_vqa_2(root: Path) -> Card:
         "id": "index", "split": "split", "question": "Question", "answer": "Answer", "answer_is": "letter",
         "options": list(PMC_CHOICES),
     }  # fmt: skip
-    return make_card("pmc_vqa_2", "vqa", options)
+    return make_card("pmc_vqa_2", "vqa", options, modality="X-ray")
 
 
 def make_omnimedvqa(root: Path) -> Card:
