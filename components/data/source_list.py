@@ -73,6 +73,7 @@ def print_sources(settings: Settings, *, modality: str = "", status: str = "") -
     corpus = settings.corpus
     listed = list_sources(corpus.data_root, corpus.sources, modality=modality, status=status)
     table = Table("source", "here", "modality", "reader", "licence", "terms", "how to obtain")
+    table.columns[0].no_wrap = True
     for one in listed:
         card, name = one.card, one.card.name
         here = "[green]present[/]" if one.status == "present" else "[yellow]missing[/]"

@@ -4,7 +4,7 @@ import pytest
 
 from components.data.source_list import list_sources, print_sources, terms_in_words
 from components.data.terms import USES
-from components.errors import ConfigError
+from components.errors import ConfigError, DatasetMissing
 from components.settings import load_settings
 from tests.fakes.sources import make_card, write_card
 
@@ -57,3 +57,15 @@ def test_sources_are_printed_with_their_state(capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "pycerr_lung" in printed and "CC BY-NC 3.0" in printed
     assert "nilearn_mni" not in printed
+
+
+def test_the_commands_are_thin(monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from components.__main__ import app
+
+    monkeypatch.setenv("COLUMNS", "240")
+    listed = CliRunner().invoke(app, ["sources", "--modality", "Infrared reflectance"])
+    assert listed.exit_code == 0 and "ravir" in listed.output and "1 cards, 0 present" in listed.output
+    refused = CliRunner().invoke(app, ["source", "add", str(tmp_path)])
+    assert isinstance(refused.exception, DatasetMissing)
