@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +21,7 @@ from components.data.volume_records import VolumeRefused
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """One drawn area: its source label, its outline (N, 2) and the outlines of its holes."""
 
@@ -28,7 +29,7 @@ class Shape:
     outline: Array
     holes: tuple[Array, ...] = ()
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the outline."""
         (left, top), (right, bottom) = self.outline.min(axis=0), self.outline.max(axis=0)

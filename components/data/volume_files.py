@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,12 @@ def _open_nrrd(path: Path) -> tuple[Array, Mapping[str, Any]]:
     import nrrd
 
     try:
+        header = nrrd.read_header(str(path))
+        beside = str(header.get("data file", header.get("datafile", "")))
+        if PurePosixPath(beside).name != beside or beside.upper().startswith("LIST"):
+            raise OSError(f"NRRD data file {beside!r} is not one file beside its header")
+        if np.prod(np.asarray(header["sizes"], dtype=np.float64)) > MAX_VOXELS:
+            raise VolumeRefused("volume_too_large")
         return nrrd.read(str(path))
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error

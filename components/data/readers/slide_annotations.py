@@ -173,16 +173,18 @@ def _windows(slide: _Slide, options: Options) -> list[tuple[int, int]]:
     windows = [(top, left) for top in rows for left in columns]
     if not options.max_tiles:
         return windows
-    scale, side = slide.level.downsample, options.side
-    boxes = [shape.bounds for shape in slide.drawn.shapes]
+    drawn: set[tuple[int, int]] = set()
+    for shape in slide.drawn.shapes:
+        x0, y0, x1, y1 = (edge / slide.level.downsample for edge in shape.bounds)
+        tops, lefts = _reached(rows, y0, y1, options.side), _reached(columns, x0, x1, options.side)
+        drawn.update((top, left) for top in tops for left in lefts)
+    return sorted(windows, key=lambda corner: (corner not in drawn, stable_id(slide.file, *corner)))
 
-    def is_bare(top: int, left: int) -> bool:
-        return not any(
-            x0 < (left + side) * scale and x1 > left * scale and y0 < (top + side) * scale and y1 > top * scale
-            for x0, y0, x1, y1 in boxes
-        )
 
-    return sorted(windows, key=lambda corner: (is_bare(*corner), stable_id(slide.file, *corner)))
+def _reached(starts: range, low: float, high: float, side: int) -> range:
+    """The starts of tiles that overlap an interval."""
+    first = max(0, int((low - side) // starts.step) + 1)
+    return starts[first : max(first, int(high // starts.step) + 1)]
 
 
 def _tile(slide: _Slide, options: Options, top: int, left: int, part: str, max_side: int) -> Draft | None:

@@ -376,3 +376,28 @@ def test_a_metaimage_never_reads_a_file_elsewhere(tmp_path):
         header = (tmp_path / "001.mhd").read_text().rpartition("ElementDataFile")[0]
         (tmp_path / "001.mhd").write_text(f"{header}ElementDataFile = {name}\n")
         assert reasons(read_all(tmp_path, card)[1]) == ["file_unreadable"]
+
+
+def test_a_nrrd_pair_gives_the_golden_boxes_and_never_reads_a_file_elsewhere(tmp_path):
+    import nrrd
+
+    space = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag([2.0, 2, 4]),
+        "space origin": [0, 0, 0],
+    }
+    (tmp_path / "a").mkdir()
+    nrrd.write(str(tmp_path / "a" / "ct.nrrd"), BODY, space)
+    nrrd.write(str(tmp_path / "a" / "label.nrrd"), BODY_LABELS, space)
+    card = changed(
+        make_decathlon_source(tmp_path / "other"),
+        {"images": [{"path": "{case}/ct.nrrd"}], "labels": "{case}/label.nrrd"},
+    )
+    records, refused = read_all(tmp_path, card)
+    assert not refused and at_slice(records, 4)[0].regions[1].box == pytest.approx(LIVER_BOX)
+    head = (
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendian: little\ndata file: ../x.raw\n"
+    )
+    (tmp_path / "a" / "ct.nrrd").write_text(head)
+    (tmp_path / "x.raw").write_bytes(bytes(16))
+    assert reasons(read_all(tmp_path, card)[1]) == ["file_unreadable"]
