@@ -42,7 +42,8 @@ CODE = Path(__file__).parent
 # a test compares this with the readers' imports.
 SHARED_CODE = (
     "boxes", "card", "deidentify", "dicom", "faults", "image", "markup", "mask_codes", "masks", "outlines",
-    "path_classes", "paths", "pictures", "reading", "slices", "tables", "tiles", "volumes", "windows",
+    "path_classes", "paths", "pictures", "reading", "segments", "slices", "spreadsheet", "tables",
+    "tiles", "volumes", "windows",
 )  # fmt: skip
 
 
