@@ -46,8 +46,8 @@ SHARED_CODE = (
     "dicom_frames", "dicom_volumes", "faults", "image", "json_rows", "label_canvas", "markup", "mask_codes",
     "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths",
     "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files", "row_mapping",
-    "row_store", "said_rows", "slices", "slide_shapes", "slides", "tables", "text_records", "tiles",
-    "volume_files", "volume_records", "volumes", "windows",
+    "row_store", "said_rows", "segments", "slices", "slide_shapes", "slides", "spreadsheet", "tables",
+    "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
 
 

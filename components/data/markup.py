@@ -18,16 +18,23 @@ def parse_xml(content: bytes) -> Element:
     if len(content) > LARGEST_BYTES:
         raise Refused("xml_too_large", f"{len(content)} bytes")
     builder = TreeBuilder()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate(namespace_separator="}")
     parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    parser.StartElementHandler = lambda tag, marks: builder.start(
+        _named(tag), {_named(k): v for k, v in marks.items()}
+    )
+    parser.EndElementHandler = lambda tag: builder.end(_named(tag))
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(content, True)
         return builder.close()
     except (expat.ExpatError, AssertionError) as error:
         raise Refused("xml_malformed", str(error)) from error
+
+
+def _named(name: str) -> str:
+    """Write a namespace the way ElementTree does, "{address}name"."""
+    return f"{{{name}" if "}" in name else name
 
 
 def _refuse_doctype(*declared: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Delimited text tables: read row by row, with a wrong delimiter or encoding named instead of guessed around.
+"""Delimited text tables and workbooks, row by row; a wrong delimiter or encoding is named, not guessed around.
 
 What a row may say beside its labels (facts, age, patient, split) is the same for every reader that takes a
 table, and is here too. A table that cannot be read at all raises; a bad row is a rejection.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import Field
 from components.data.deidentify import age_band
 from components.data.faults import Refused
 from components.data.reading import Rejection
+from components.data.spreadsheet import read_cells
 from components.errors import DataError
 from components.records import NOT_STATED, Split
 from components.settings import Frozen
@@ -32,6 +34,7 @@ class TableFormat(Frozen):
     delimiter: str = Field(default=",", min_length=1, max_length=1, description='one character; "\\t" for TSV')
     encoding: str = Field(default="utf-8-sig", description="Python's name of the encoding")
     header: tuple[str, ...] = Field(default=(), description="the columns' names, for a table without a first row")
+    sheet: str = Field(default="", description="of an .xlsx workbook: the sheet's name; empty is the first")
 
 
 class RowMeaning(Frozen):
@@ -106,23 +109,34 @@ def read_rows(
         DataError: `table_encoding_wrong`, `table_delimiter_wrong`, `table_columns_missing`,
             `table_columns_repeated`, `table_empty` or `table_missing`; the message says what was found.
     """
-    csv.field_size_limit(LONGEST_CELL)
     try:
-        with path.open(newline="", encoding=table.encoding) as handle:
-            rows = csv.reader(handle, delimiter=table.delimiter)
-            names = list(table.header) or [name.strip() for name in next(rows, [])]
-            _check_header(names, table, needed, where)
-            for number, cells in enumerate(rows, start=1):
-                if len(cells) == len(names):
-                    yield number, dict(zip(names, cells, strict=True))
-                elif cells:
-                    yield Rejection(f"{where}#row/{number}", "row_malformed")
+        rows = _cells(path, table)
+        names = list(table.header) or [name.strip() for name in next(rows, [])]
+        _check_header(names, table, needed, where)
+        for number, cells in enumerate(rows, start=1):
+            if len(cells) == len(names):
+                yield number, dict(zip(names, cells, strict=True))
+            elif cells:
+                yield Rejection(f"{where}#row/{number}", "row_malformed")
     except (UnicodeError, LookupError) as error:
         raise _fault("encoding_wrong", where, f"not {table.encoding}: {error}", "options: encoding") from error
     except FileNotFoundError as error:
         raise _fault("missing", where, "no such file", "gmai sources") from error
-    except csv.Error as error:
+    except (csv.Error, Refused, zlib.error) as error:
         raise _fault("malformed", where, str(error), "mend the table, or options: delimiter") from error
+
+
+def _cells(path: Path, table: TableFormat) -> Iterator[list[str]]:
+    """Yield the cells of each row; a workbook leaves out its last blank ones, so short rows are filled up."""
+    if path.suffix.lower() == ".xlsx":
+        width = len(table.header)
+        for cells in read_cells(path, table.sheet):
+            width = width or len(cells)
+            yield [*cells, *[""] * (width - len(cells))]
+        return
+    csv.field_size_limit(LONGEST_CELL)
+    with path.open(newline="", encoding=table.encoding) as handle:
+        yield from csv.reader(handle, delimiter=table.delimiter)
 
 
 def _check_header(names: list[str], table: TableFormat, needed: Iterable[str], where: str) -> None:

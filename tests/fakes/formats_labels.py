@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,41 @@ def make_video(root: Path, **changes: Any) -> Card:
         **changes.pop("options", {}),
     }  # fmt: skip
     return label_card("video_frames", options, patient={"rule": "pattern", "pattern": r"^(\w+)/"}, **changes)
+
+
+def write_workbook(path: Path, rows: list[list[Any]], *, first: str = "", cell: str = "") -> Path:
+    """Write an .xlsx with one sheet, "Labels"; `first` and `cell` are put into its XML as they are."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    texts = sorted({value for row in rows for value in row if isinstance(value, str)})
+
+    def written(row: int, column: int, value: Any) -> str:
+        place = f"{chr(65 + column)}{row}"
+        if value == "":
+            return ""
+        is_text = isinstance(value, str)
+        return f'<c r="{place}"{" t=" + chr(34) + "s" + chr(34) if is_text else ""}>' + (
+            f"<v>{texts.index(value) if is_text else value}</v></c>"
+        )
+
+    strings = "".join(f"<si><t>{text}</t></si>" for text in texts)
+    lines = "".join(
+        f'<row r="{number}">{"".join(written(number, at, value) for at, value in enumerate(row))}{cell}</row>'
+        for number, row in enumerate(rows, start=1)
+    )
+    parts = {
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="Labels" sheetId="1" '
+        'r:id="rId1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/'
+        'relationships"><Relationship Id="rId1" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/sharedStrings.xml": f'<sst xmlns="{main}">{strings}</sst>',
+        "xl/worksheets/sheet1.xml": f'{first}<worksheet xmlns="{main}"><sheetData>{lines}</sheetData></worksheet>',
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
 
 
 LABEL_MAKERS = (

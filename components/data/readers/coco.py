@@ -133,8 +133,10 @@ def _read_picture(
     try:
         path = _picture_of(root, picture, listing.where, options)
         relative = path.relative_to(root).as_posix()
-        if relative in seen or is_named(relative, options.skip):
-            raise Refused("image_repeated" if relative in seen else "image_skipped", relative)
+        if is_named(relative, options.skip):
+            return
+        if relative in seen:
+            raise Refused("image_repeated", relative)
         seen.add(relative)
         pixels, window = open_picture(path, options.deep_window)
         stated = tuple(int(picture.get(name) or 0) for name in ("height", "width"))

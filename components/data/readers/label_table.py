@@ -125,6 +125,8 @@ def _drafts(root: Path, gallery: Gallery, options: Options, max_side: int) -> It
             continue
         try:
             relative = _picture_of(root, row, names, options)
+            if is_named(relative, options.skip):
+                continue
             if relative in groups and options.rows_per_image == "one":
                 raise Refused("row_repeated", relative)
             groups.setdefault(relative, []).append(row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
 from components.data.pictures import PictureOptions, open_gallery, open_picture, store
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.segments import SegmentTable, Timeline, read_timeline
 from components.records import Record
 from components.settings import Positive
 
@@ -40,6 +42,7 @@ class Options(PictureOptions, PathClasses):
     every: Positive = Field(default=1, description="take every n-th frame")
     start: int = Field(default=0, ge=0, description="number of the first frame to take")
     most: int = Field(default=0, ge=0, description="at most so many frames of a video; 0 is all")
+    segments: SegmentTable | None = Field(default=None, description="a table a video: what which frames show")
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Options:
@@ -65,11 +68,41 @@ def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator
     for path, relative in find_all(root, options.frames, options.skip):
         folders.setdefault(PurePosixPath(relative).parent.as_posix(), []).append((path, relative))
     for folder, frames in folders.items():
-        for number, (path, relative) in enumerate(sorted(frames, key=lambda frame: by_number(frame[1]))):
-            if options.takes(number):
-                yield _read_frame(path, relative, (folder, number), card, options, max_side)
+        yield from _labelled(root, folder, _read_folder(folder, frames, card, options, max_side), card, options)
     for path, relative in find_all(root, options.videos, options.skip):
-        yield from _read_video(path, relative, card, options, max_side)
+        yield from _labelled(root, relative, _read_video(path, relative, card, options, max_side), card, options)
+
+
+def _labelled(
+    root: Path, video: str, drafts: Iterator[Draft | Rejection], card: Card, options: Options
+) -> Iterator[Draft | Rejection]:
+    """Add what the video's table says of each frame; a video whose table is absent is refused whole."""
+    if options.segments is None:
+        yield from drafts
+        return
+    try:
+        timeline, refused = read_timeline(root, video, options.segments, card)
+    except Refused as error:
+        yield Rejection(video, error.reason)
+        return
+    yield from refused
+    for draft in drafts:
+        yield draft if isinstance(draft, Rejection) else _at_its_frame(draft, timeline)
+
+
+def _at_its_frame(draft: Draft, timeline: Timeline) -> Draft:
+    shown, absent = timeline.at(int(dict(draft.facts)["frame"]))
+    shown |= set(draft.labels)
+    absent = (absent | set(draft.absent_labels)) - shown
+    return replace(draft, labels=tuple(sorted(shown)), absent_labels=tuple(sorted(absent)))
+
+
+def _read_folder(
+    folder: str, frames: list[tuple[Path, str]], card: Card, options: Options, max_side: int
+) -> Iterator[Draft | Rejection]:
+    for number, (path, relative) in enumerate(sorted(frames, key=lambda frame: by_number(frame[1]))):
+        if options.takes(number):
+            yield _read_frame(path, relative, (folder, number), card, options, max_side)
 
 
 def by_number(name: str) -> tuple[list[int | str], str]:

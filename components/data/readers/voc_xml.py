@@ -17,7 +17,7 @@ from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers, 
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.markup import parse_xml
-from components.data.paths import check_stays, fields_of_path, find_all, locate_one
+from components.data.paths import check_stays, fields_of_path, find_all, is_named, locate_one
 from components.data.pictures import PictureOptions, open_gallery, open_picture, store
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.records import Record
@@ -63,6 +63,8 @@ def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator
             annotation = _parse(path)
             picture = _picture_of(root, where, annotation, options)
             relative = picture.relative_to(root).as_posix()
+            if is_named(relative, options.skip):
+                continue
             if relative in seen:
                 raise Refused("annotation_repeated", relative)
             seen.add(relative)

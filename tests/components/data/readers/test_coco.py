@@ -59,6 +59,11 @@ def test_every_outline_gives_the_same_mask(outline, tmp_path):
     assert read_all(tmp_path / "boxes", boxed)[0][0].regions[0].mask == ""
 
 
+def test_a_skipped_picture_is_left_out_without_a_word(tmp_path):
+    records, refused = read_all(tmp_path, make_coco(tmp_path, options={"skip": ["*/a.png"]}))
+    assert [r.source_path for r in records] == ["fake_coco/train/b.png"] and not refused
+
+
 def test_a_crowd_is_told_and_leaves_its_label_open(tmp_path):
     drawn = [
         {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "iscrowd": 1},

@@ -91,6 +91,12 @@ def test_a_table_that_cannot_be_read_stops_the_source_with_its_reason(text, told
         read_all(tmp_path, card)
 
 
+def test_a_skipped_picture_is_left_out_without_a_word(tmp_path):
+    options = {"label_column": "finding", "skip": ["*/a.png"]}
+    records, refused = read_all(tmp_path, make_table(tmp_path, "id,finding\na,horn\nb,polyp\n", options))
+    assert len(records) == 1 and not refused
+
+
 def test_boxes_of_several_rows_belong_to_one_picture(tmp_path):
     text = (
         "id,finding,x,y,w,h\na,polyp,10,6,10,9\na,cyst,0,0,4,3\na,polyp,5,5,0,3\nb,NORMAL,,,,\n"

@@ -106,6 +106,21 @@ def test_labels_may_come_from_a_table(tmp_path):
     assert [r.labels for r in records] == [("polyp",)] and reasons(refused) == [("v2/f_1.png", "row_missing")]
 
 
+def test_phases_come_from_a_table_a_video(tmp_path):
+    for video, count in (("v1", 4), ("v2", 1)):
+        for number in range(count):
+            save(tmp_path / "frames" / video / f"{number}.png", shade(number))
+    (tmp_path / "v1-phase.txt").write_text("Frame\tPhase\n0\tpolyp\n50\tcyst\nx\tcyst\n")
+    segments = {
+        "file": "{name}-phase.txt", "delimiter": "\t", "start": "Frame", "label_column": "Phase",
+        "frames_per_unit": 0.04,
+    }  # fmt: skip
+    card = label_card("video_frames", {"frames": ["frames/*/*.png"], "segments": segments})
+    records, refused = read_all(tmp_path, card)
+    assert [r.labels for r in records] == [("polyp",)] * 2 + [("cyst",)] * 2
+    assert reasons(refused) == [("v1-phase.txt#row/3", "box_not_a_number"), ("frames/v2", "file_missing")]
+
+
 def test_a_card_must_say_where_the_videos_are(tmp_path):
     with pytest.raises(DataError, match="`videos` or `frames`"):
         read_all(tmp_path, label_card("video_frames", {}))

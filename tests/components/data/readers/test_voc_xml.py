@@ -73,6 +73,11 @@ def test_bad_files_are_refused_and_the_good_one_stays(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_skipped_picture_is_left_out_without_a_word(tmp_path):
+    card = make_voc(tmp_path, options={"skip": ["JPEGImages/*"], "images": ["JPEGImages/*.png"]})
+    assert read_all(tmp_path, card) == ([], [])
+
+
 def test_a_picture_without_xml_is_counted_and_an_empty_one_shows_nothing(tmp_path):
     card = make_voc(tmp_path, "", options={"images": ["JPEGImages/*.png"], "image": "JPEGImages/{stem}.png"})
     save(tmp_path / "JPEGImages" / "b.png")
