@@ -43,7 +43,8 @@ CODE = Path(__file__).parent
 SHARED_CODE = (
     "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
     # tables of text
-    "dialogue", "json_rows", "mimic_studies", "open_i_xml", "parquet_rows", "picture_files", "question_rows", "report_text", "row_files", "row_mapping", "row_store", "said_rows", "text_records",
+    "dialogue", "json_rows", "mimic_studies", "open_i_xml", "parquet_rows", "picture_files", "question_rows",
+    "report_text", "row_files", "row_mapping", "row_store", "said_rows", "text_records",
 )  # fmt: skip
 
 
