@@ -45,7 +45,9 @@ def iterate_parquet(
                     batches = file.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
                     yield from _rows(batches, relative, group, images, names)
             except (pa.ArrowException, OSError) as error:
-                raise DataError(f"not a whole Parquet file: {error}", where=relative, fix="fetch it again") from error
+                raise DataError(
+                    f"not a whole Parquet file: {error}", where=relative, fix="fetch it again"
+                ) from error
 
 
 def _check_columns(found: list[str], wanted: list[str], relative: str) -> None:

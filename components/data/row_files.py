@@ -32,8 +32,12 @@ class FileGroup(Frozen):
     """Files of one glob, and what holds for all of their rows."""
 
     file: str = Field(min_length=1, description="glob of the files, inside the source")
-    split: Split | None = Field(default=None, description="split of every row; the row's own column goes before it")
-    language: Language | None = Field(default=None, description="language of every row that does not state its own")
+    split: Split | None = Field(
+        default=None, description="split of every row; the row's own column goes before it"
+    )
+    language: Language | None = Field(
+        default=None, description="language of every row that does not state its own"
+    )
 
 
 class Table(FileGroup):

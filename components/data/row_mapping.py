@@ -33,7 +33,9 @@ class ColumnMapping(Frozen):
 
     id: str = Field(default="", description="column of a row's id; a second row of a file with it is refused")
     split: str = Field(default="", description="column of the split; goes before the table's and the card's")
-    splits: dict[str, Split] = Field(default_factory=lambda: dict(SPLITS), description="the column's words -> split")
+    splits: dict[str, Split] = Field(
+        default_factory=lambda: dict(SPLITS), description="the column's words -> split"
+    )
     language: str = Field(default="", description="column of the row's language")
     languages: dict[str, Language] = Field(
         default_factory=lambda: dict(WORDS), description="the column's words -> language"
@@ -43,7 +45,9 @@ class ColumnMapping(Frozen):
     modality: str = Field(default="", description="column of the modality")
     modalities: dict[str, Modality] = Field(default_factory=dict, description="the column's words -> modality")
     body_part: str = Field(default="", description="column of the body part, taken in lower case")
-    labels: tuple[str, ...] = Field(default=(), description="columns of labels (or lists), by the card's label_map")
+    labels: tuple[str, ...] = Field(
+        default=(), description="columns of labels (or lists), by the card's label_map"
+    )
     facts: dict[str, str] = Field(default_factory=dict, description="fact's name -> column that states it")
 
     def columns(self) -> tuple[str, ...]:
@@ -61,7 +65,9 @@ class RowMapping(ColumnMapping):
         description='path of a row\'s image with columns in braces: "imgs/{img_name}"; a column may hold a list. '
         "Empty: the rows have no image",
     )
-    remove_prefix: str = Field(default="", description="cut from the front of the path that `image` gives, if there")
+    remove_prefix: str = Field(
+        default="", description="cut from the front of the path that `image` gives, if there"
+    )
     archives: tuple[str, ...] = Field(
         default=(), description="globs of zip and tar files that hold the images; empty: they lie as files"
     )
@@ -101,7 +107,7 @@ class Statement:
 
     def only(self, index: int) -> Statement:
         """Return the statement as made of one of its images alone."""
-        view = ((("view", self.views[index]),) if self.views and self.views[index] else ())
+        view = (("view", self.views[index]),) if self.views and self.views[index] else ()
         own = "" if index else self.id
         return replace(self, id=own, images=(self.images[index],), facts=(*self.facts, *view), views=())
 
@@ -110,7 +116,7 @@ def state_row(row: Row, mapping: ColumnMapping, card: Card) -> Statement | Rejec
     """Read the columns that all kinds of rows share."""
     try:
         return Statement(
-            where=row.where, id=_plain(row, mapping.id), images=images_of(row, mapping) if isinstance(mapping, RowMapping) else (),
+            where=row.where, id=_plain(row, mapping.id), images=images_of(row, mapping),
             split=_split(row, mapping), language=_language(row, mapping), patient=_plain(row, mapping.patient),
             study=_plain(row, mapping.study), modality=_modality(row, mapping),
             body_part=_plain(row, mapping.body_part).lower(), labels=_labels(row, mapping, card),
@@ -128,9 +134,9 @@ class RowFault(Exception):
         self.reason = reason
 
 
-def images_of(row: Row, mapping: RowMapping) -> tuple[str, ...]:
+def images_of(row: Row, mapping: ColumnMapping) -> tuple[str, ...]:
     """Return the paths of a row's images; RowFault for one that is not named or leaves the source."""
-    if not mapping.image:
+    if not isinstance(mapping, RowMapping) or not mapping.image:
         return ()
     paths = [mapping.image]
     for column in COLUMN.findall(mapping.image):

@@ -133,8 +133,8 @@ def _refuse(statements: list[Statement], reason: str) -> Samples:
 def merge(statements: list[Statement]) -> tuple[Statement, list[Rejection]]:
     """Put the statements about one image together; the first says the split, the text and the image's columns.
 
-    Refused are rows of another split or patient (`image_in_another_split`, `image_of_two_patients`), a second, other text (`second_text_of_image`)
-    and words said before (`row_repeated`).
+    Refused are rows of another split or patient (`image_in_another_split`, `image_of_two_patients`), a second,
+    other text (`second_text_of_image`) and words said before (`row_repeated`).
     """
     whole, refused = statements[0], []
     for other in statements[1:]:
@@ -194,7 +194,11 @@ def _sets(store: RowStore, card: Card, context: ReadContext) -> Samples:
         yield from refused
         named = " ".join(record for record, _, _ in known)
         draft = Draft(
-            path=known[0][2], part=f"set/{stable_id(*images)}", pixels=NO_PIXELS, compared_with=named, **_said(whole)
+            path=known[0][2],
+            part=f"set/{stable_id(*images)}",
+            pixels=NO_PIXELS,
+            compared_with=named,
+            **_said(whole),
         )
         yield without_pixels(_finish(draft, replace(whole, split=known[0][1]), card, context))
 

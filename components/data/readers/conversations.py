@@ -28,15 +28,20 @@ class Options(RowMapping):
     """The mapping of a table of conversations."""
 
     image: str = Field(
-        default="{image}", description="path of the image, or of several; a row whose column is empty is text alone"
+        default="{image}",
+        description="path of the image, or of several; a row whose column is empty is text alone",
     )
     conversations: tuple[str, ...] = Field(
         default=("conversations", "conversatons"), description="columns of turns, the first that a row has"
     )
-    speaker: str = Field(default="from", description="a turn's key of who speaks: human, user, gpt, assistant, model")
+    speaker: str = Field(
+        default="from", description="a turn's key of who speaks: human, user, gpt, assistant, model"
+    )
     value: str = Field(default="value", description="a turn's key of the text")
     kind: PairKind = Field(default="vqa", description="kind of the pairs; text alone is always text_only")
-    drop_system: bool = Field(default=False, description="leave out a system turn at the start; false refuses the row")
+    drop_system: bool = Field(
+        default=False, description="leave out a system turn at the start; false refuses the row"
+    )
 
 
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
@@ -56,13 +61,18 @@ def state_conversation(row: Row, options: Options, card: Card) -> Statement | Re
         return statement
     try:
         questions = read_dialogue(
-            next((found for name in options.conversations if (found := value_at(row.values, name)) is not None), None),
-            kind=options.kind if statement.images else "text_only", num_images=len(statement.images),
-            keys=(options.speaker, options.value), drop_system=options.drop_system,
+            _turns(row, options), kind=options.kind if statement.images else "text_only",
+            num_images=len(statement.images), keys=(options.speaker, options.value),
+            drop_system=options.drop_system,
         )  # fmt: skip
     except RowFault as fault:
         return Rejection(row.where, fault.reason)
     return with_language(replace(statement, questions=questions), questions[0].question + questions[0].answer)
+
+
+def _turns(row: Row, options: Options) -> Any:
+    found = (value_at(row.values, name) for name in options.conversations)
+    return next((turns for turns in found if turns is not None), None)
 
 
 def _is_named(value: Any) -> bool:

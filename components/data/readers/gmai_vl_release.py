@@ -28,7 +28,8 @@ VERSION = 1
 FOLDER = "images/"
 SOURCE_FACT = "source data set"
 KINDS: dict[str, PairKind] = {
-    "Caption": "caption", "Instrunct": "instruct", "Instruct": "instruct", "Percept": "percept", "Text": "text_only",
+    "Caption": "caption", "Instrunct": "instruct", "Instruct": "instruct", "Percept": "percept",
+    "Text": "text_only",
 }  # fmt: skip
 MODALITIES: dict[str, Modality] = {
     "ct": "CT", "mr": "MR", "mri": "MR", "mr_t1": "MR", "mr_t2": "MR", "x_ray": "X-ray", "xray": "X-ray",
@@ -86,7 +87,8 @@ def _state(row: Row, options: Options) -> Statement | Rejection | None:
         )
         statement = Statement(
             where=row.where, images=(_stored(image, options),) if image else (), questions=questions,
-            modality=_modality(origin[0], options) if image else "", department=options.departments.get(data_set, ""),
+            modality=_modality(origin[0], options) if image else "",
+            department=options.departments.get(data_set, ""),
             facts=((SOURCE_FACT, data_set),) if data_set else (),
         )  # fmt: skip
     except RowFault as fault:

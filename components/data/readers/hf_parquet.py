@@ -33,7 +33,8 @@ class Options(ColumnMapping, QuestionColumns, SaidColumns):
 
     files: tuple[FileGroup, ...] = Field(min_length=1, description="the Parquet files, a group a split")
     image: tuple[str, ...] = Field(
-        default=("image",), description="columns of images; several images of a row belong together. Empty: text alone"
+        default=("image",),
+        description="columns of images; several images of a row belong together. Empty: text alone",
     )
 
     @model_validator(mode="after")

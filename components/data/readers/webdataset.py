@@ -41,7 +41,9 @@ class Options(ColumnMapping, QuestionColumns, SaidColumns):
     text_member: str = Field(default="", description='ending of the member that is the text, often "txt"')
     json_member: str = Field(default="json", description="ending of the member that holds the columns")
     class_member: str = Field(default="", description='ending of the member that is the class number, often "cls"')
-    classes: tuple[str, ...] = Field(default=(), description="names of the classes, from number 0; by the label_map")
+    classes: tuple[str, ...] = Field(
+        default=(), description="names of the classes, from number 0; by the label_map"
+    )
 
     @model_validator(mode="after")
     def _classes_are_named(self) -> Options:

@@ -1,6 +1,7 @@
 """Tables of captions: ROCO, MedICaT and MedPix-like layouts, and what is refused."""
 
 import json
+import zlib
 
 import pytest
 
@@ -42,6 +43,14 @@ def test_medpix_reads_nested_columns_images_in_a_zip_and_the_rows_own_patient(tm
     assert len({r.patient_key for r in records}) == 2 and not any("MPX" in r.patient_key for r in records)
 
 
+def bomb() -> bytes:
+    """A picture of 91 bytes that says it has 3.6 thousand million pixels."""
+    content = bytearray(picture())
+    content[16:24] = (60000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
 BAD_ROWS = [
     ({"image": "gone.png"}, "file_missing"),
     ({"image": "../a.png"}, "path_escapes_source"),
@@ -60,6 +69,8 @@ BAD_ROWS = [
     ({"image": "empty.png"}, "file_unreadable"),
     ({"image": "deep.png"}, "image_not_8_bit"),
     ({"image": "link.png"}, "path_escapes_source"),
+    ({"image": "bomb.png"}, "image_too_large"),
+    ({"image": "good.png/x"}, "file_missing"),
     ({"image": "good.png", "caption": "Other."}, "second_text_of_image"),
     ({"image": "good.png"}, "row_repeated"),
 ]
@@ -75,6 +86,7 @@ def test_a_bad_row_is_refused_with_its_reason_and_the_good_one_stays(tmp_path, c
     put(root / "a.png", picture(1))
     put(root / "broken.png", picture(2)[:60])
     put(root / "empty.png", b"")
+    put(root / "bomb.png", bomb())
     Image.new("I;16", (8, 8), 900).save(root / "deep.png")
     (root / "link.png").symlink_to(put(tmp_path / "outside.png", picture()))
     put(root / "rows.jsonl", json.dumps(good) + "\n" + json.dumps(good | {"id": "bad", "image": "a.png"} | change))

@@ -67,7 +67,8 @@ def test_mimic_takes_split_patient_and_views_from_the_tables(tmp_path):
     records, refused = read_all(tmp_path, make_mimic_cxr(tmp_path))
     assert not refused
     assert [(r.fact("view"), r.split, bool(r.text)) for r in records] == [
-        ("PA", "train", False), ("LATERAL", "train", False), ("AP", "validation", True), ("not stated", "train", True),
+        ("PA", "train", False), ("LATERAL", "train", False), ("AP", "validation", True),
+        ("not stated", "train", True),
     ]  # fmt: skip
     assert records[2].text == records[3].text == WHOLE
     assert records[3].image_ids == (records[0].record_id, records[1].record_id)
