@@ -22,7 +22,7 @@ from components.data.card import Card
 from components.data.catalog import card_files, find_reader, load_cards
 from components.data.deidentify import keyed_hash
 from components.data.reading import ReadContext, Rejection, resolve_inside
-from components.data.terms import allows
+from components.data.terms import allows, strictest_terms
 from components.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -102,7 +102,10 @@ def run_ingest(settings: Settings) -> None:
         check_patients(work.scratch)
         for result in results:
             work.count(read=result.read, kept=result.kept, rejected=result.rejected)
-        work.details = {"sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped}
+        work.details = {
+            "sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped,
+            "permitted_use": strictest_terms(cards),
+        }  # fmt: skip
         log_contact_sheet(work.scratch, work.run)
 
 

@@ -225,6 +225,18 @@ def test_a_card_that_the_corpus_does_not_select_is_no_input(project):
     assert project.written_at(card.name) == written
 
 
+def test_the_manifest_says_what_the_corpus_may_be_used_for(project):
+    project.add(make_nifti_source)
+    card = project.add(make_captions_source)
+    changed = card.terms.model_copy(update={"may_be_redistributed": "no", "commercial_use": "not stated"})
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": changed}))
+    project.run()
+    assert project.manifest()["details"]["permitted_use"] == {
+        "may_leave_machine": "yes", "may_reach_third_party_model": "yes",
+        "may_be_redistributed": "no", "commercial_use": "not stated",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("answer", ["no", "not stated"])
 def test_a_commercial_corpus_takes_only_what_says_yes(answer, tmp_path):
     card = make_nifti_source(tmp_path)
