@@ -81,7 +81,7 @@ def merge_codes(
     wanted = {code: term for code in present if (term := card.term(names.get(code, str(code)))) and term.label}
     distinct = sorted(set(wanted.values()), key=lambda term: (term.label, term.side))
     number = {term: place + 1 for place, term in enumerate(distinct)}
-    table = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint16)
+    table = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint8 if len(distinct) < 256 else np.uint16)
     for code, term in wanted.items():
         table[code] = number[term]
     return table[codes], {number[term]: term for term in distinct}, unknown

@@ -1,4 +1,4 @@
-"""Volume files of every pure format as one thing: NIfTI (and Analyze), MetaImage, NRRD.
+"""Volume files of every pure format as one thing: NIfTI (and Analyze, MGH), MetaImage, NRRD, plain .npy arrays.
 
 Memory is bounded by one volume at its stored width: uncompressed files are mapped and only the slices that
 are looked at are read; compressed and rescaled ones are unpacked slab by slab. Refused, by name:
@@ -51,6 +51,8 @@ def read_stored(path: Path) -> StoredVolume:
         stored = StoredVolume(found.voxels, found.affine, found.is_oriented)
     elif name.endswith((".nrrd", ".nhdr")):
         stored = _read_stored_nrrd(path)
+    elif name.endswith(".npy"):
+        stored = _read_array(path)
     else:
         stored = read_nifti_mapped(path)
     check_finite(stored.voxels)
@@ -141,6 +143,18 @@ def _read_stored_nrrd(path: Path) -> StoredVolume:
         return StoredVolume(volume.voxels, volume.affine, is_oriented=True)
     spacing = [*map(float, header.get("spacings", ())), 1.0, 1.0, 1.0][:3]
     return StoredVolume(voxels, np.diag([*np.nan_to_num(spacing, nan=1.0), 1.0]), is_oriented=False)
+
+
+def _read_array(path: Path) -> StoredVolume:
+    """Map a .npy file, never a pickle; it states neither spacing nor orientation."""
+    voxels = np.load(path, mmap_mode="r", allow_pickle=False)
+    if voxels.dtype.kind not in "iufb":
+        raise VolumeRefused("volume_not_grey")
+    if voxels.ndim not in (2, 3, 4):
+        raise VolumeRefused("volume_not_3d")
+    return StoredVolume(
+        voxels.view(np.uint8) if voxels.dtype.kind == "b" else voxels, np.eye(4), is_oriented=False
+    )
 
 
 def _flatten_layers(voxels: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Many cases of volumes (NIfTI, Analyze, MGH, MetaImage, NRRD) and their label volumes, paired by path templates.
+"""Many cases of volumes (NIfTI, Analyze, MGH, MetaImage, NRRD, .npy) and their labels, paired by path templates.
 
 One record a kept slice. A case's sequences are records of one study, each with the fact `sequence`. Labels are
 one volume of codes, or one mask file a label (TotalSegmentator, AbdomenAtlas); a BIDS tree is a template and a

@@ -45,3 +45,16 @@ def test_every_reason_on_the_pages_is_given_by_the_code_and_the_other_way_round(
     )
     quoted = set(re.findall(r'"([a-z0-9]+(?:_[a-z0-9]+)+)"', code))
     assert told - quoted == set() and given - told - SHARED == set()
+
+
+@pytest.mark.parametrize("reader", ["nifti_cases", "dicom_series", "dicom_seg", "slide_annotations"])
+def test_every_option_of_a_reader_of_cases_is_described(reader):
+    schema = find_reader(reader).Options.model_json_schema()
+    models = [schema, *schema.get("$defs", {}).values()]
+    bare = [
+        f"{model['title']}.{name}"
+        for model in models
+        for name, field in model.get("properties", {}).items()
+        if "description" not in field
+    ]
+    assert bare == []
