@@ -41,8 +41,8 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "boxes", "card", "deidentify", "dicom", "faults", "image", "markup", "mask_codes", "masks", "outlines",
-    "path_classes", "paths", "pictures", "reading", "segments", "slices", "spreadsheet", "tables",
+    "boxes", "card", "deidentify", "dicom", "faults", "image", "json_stream", "markup", "mask_codes", "masks",
+    "outlines", "path_classes", "paths", "pictures", "reading", "segments", "slices", "spreadsheet", "tables",
     "tiles", "volumes", "windows",
 )  # fmt: skip
 
