@@ -1,4 +1,4 @@
-"""COCO: one JSON file for many pictures, with boxes, polygons or run lengths; pictures are read one by one.
+"""COCO: one JSON file for many pictures, with boxes, polygons or run lengths; objects are read picture by picture.
 
 Objects of a crowd are not single objects: they are left out, and their label is then not complete in that
 picture. Categories that nothing uses need no entry in the label map. A box that contradicts nothing but the
@@ -7,17 +7,17 @@ outline is taken from the outline.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.json_stream import decoded, read_item, scan_object
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
 from components.data.paths import check_stays, fields_of_path, find_all, is_named, locate_one
 from components.data.pictures import PictureOptions, open_gallery, open_picture, store
@@ -26,7 +26,7 @@ from components.errors import DataError
 from components.records import Record, Split
 
 VERSION = 1
-LARGEST_BYTES = 2 << 30
+Item = TypeVar("Item")
 
 
 class Options(PictureOptions):
@@ -47,13 +47,24 @@ class Options(PictureOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """One JSON file: pictures in its order, each with its objects, and the names of its categories."""
+class Spot:
+    """Where in the file an object stands, in bytes; objects are read when their picture's turn comes."""
 
+    number: Any
+    picture: Any
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One JSON file: pictures in its order, where each one's objects stand, and the names of its categories."""
+
+    path: Path
     where: str
     split: str
     pictures: tuple[Mapping[str, Any], ...]
-    objects: Mapping[Any, list[Mapping[str, Any]]]
+    objects: Mapping[Any, list[Spot]]
     names: Mapping[Any, str]
     refused: tuple[Rejection, ...]
 
@@ -78,52 +89,61 @@ def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator
 
 
 def _read_listing(path: Path, where: str, split: str) -> Listing:
-    """Read one file whole and sort its objects by picture.
+    """Note where each picture's objects stand; the pictures and categories are read whole.
 
-    Raises DataError: `json_malformed`, `json_not_coco`, `json_too_large`.
+    Raises DataError: `json_malformed`, `json_not_coco`.
     """
-    if path.stat().st_size > LARGEST_BYTES:
-        raise DataError("json_too_large", where=where, fix="split the file by picture")
+    spots: list[Spot] = []
+
+    def take(item: Any, start: int, stop: int) -> None:
+        spots.append(Spot(decoded(item["id"]), decoded(item["image_id"]), start, stop))
+
     try:
-        raw = json.loads(path.read_bytes())
-        names = {item["id"]: str(item["name"]) for item in raw["categories"]}
+        raw = scan_object(path, "annotations", take)
         refused: list[Rejection] = []
-        pictures = _once(raw["images"], where, "image", refused)
-        annotations = _once(raw.pop("annotations"), where, "annotation", refused)
-        objects = _by_picture(annotations, pictures, where, refused)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        names = {item["id"]: str(item["name"]) for item in raw["categories"]}
+        pictures = _once([(item["id"], item) for item in raw["images"]], where, "image", refused)
+        once = _once([(spot.number, spot) for spot in spots], where, "annotation", refused)
+        objects = _by_picture(once, pictures, where, refused)
+        if "annotations" not in raw:
+            raise KeyError("annotations")
+        return Listing(path, where, split, tuple(pictures), objects, names, tuple(refused))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"json_malformed: {error}", where=where, fix="bring the file again") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"json_not_coco: {error!r}", where=where, fix="gmai sources") from error
-    return Listing(where, split, tuple(pictures), objects, names, tuple(refused))
 
 
-def _once(
-    items: list[Mapping[str, Any]], where: str, kind: str, refused: list[Rejection]
-) -> list[Mapping[str, Any]]:
+def _once(items: list[tuple[Any, Item]], where: str, kind: str, refused: list[Rejection]) -> list[Item]:
     """Keep the first item of each id; the others are added to `refused`."""
-    seen: set[Any] = set()
-    kept = []
-    for item in items:
-        if item["id"] in seen:
-            refused.append(Rejection(f"{where}#{kind}/{item['id']}", f"{kind}_id_repeated"))
+    kept: dict[Any, Item] = {}
+    for number, item in items:
+        if number in kept:
+            refused.append(Rejection(f"{where}#{kind}/{number}", f"{kind}_id_repeated"))
         else:
-            seen.add(item["id"])
-            kept.append(item)
-    return kept
+            kept[number] = item
+    return list(kept.values())
 
 
 def _by_picture(
-    annotations: list[Mapping[str, Any]], pictures: list[Mapping[str, Any]], where: str, refused: list[Rejection]
-) -> dict[Any, list[Mapping[str, Any]]]:
+    spots: list[Spot], pictures: list[Mapping[str, Any]], where: str, refused: list[Rejection]
+) -> dict[Any, list[Spot]]:
     """Sort objects by picture; those of an unknown picture are added to `refused`."""
-    objects: dict[Any, list[Mapping[str, Any]]] = {picture["id"]: [] for picture in pictures}
-    for annotation in annotations:
-        if annotation["image_id"] in objects:
-            objects[annotation["image_id"]].append(annotation)
+    objects: dict[Any, list[Spot]] = {picture["id"]: [] for picture in pictures}
+    for spot in spots:
+        if spot.picture in objects:
+            objects[spot.picture].append(spot)
         else:
-            refused.append(Rejection(f"{where}#annotation/{annotation['id']}", "image_not_listed"))
+            refused.append(Rejection(f"{where}#annotation/{spot.number}", "image_not_listed"))
     return objects
+
+
+def _objects_of(picture: Mapping[str, Any], listing: Listing) -> list[Mapping[str, Any]]:
+    try:
+        with listing.path.open("rb") as handle:
+            return [read_item(handle, spot.start, spot.stop) for spot in listing.objects[picture["id"]]]
+    except ValueError as error:
+        raise Refused("annotation_malformed", str(error)) from error
 
 
 def _read_picture(
@@ -142,11 +162,12 @@ def _read_picture(
         stated = tuple(int(picture.get(name) or 0) for name in ("height", "width"))
         if 0 not in stated and stated != pixels.shape[:2]:
             raise Refused("image_size_differs", relative)
+        objects = _objects_of(picture, listing)
     except UNREADABLE as error:
         yield Rejection(f"{listing.where}#image/{picture['id']}", reason_of(error))
         return
     yield from _draft(
-        relative, (store(pixels, max_side), window), pixels.shape[:2], picture, listing, card, options
+        relative, (store(pixels, max_side), window), pixels.shape[:2], objects, listing, card, options
     )
 
 
@@ -160,10 +181,9 @@ def _picture_of(root: Path, picture: Mapping[str, Any], where: str, options: Opt
 
 
 def _draft(
-    relative: str, shown: tuple[Any, str], size: tuple[int, int], picture: Mapping[str, Any], listing: Listing,
-    card: Card, options: Options,
+    relative: str, shown: tuple[Any, str], size: tuple[int, int], objects: list[Mapping[str, Any]],
+    listing: Listing, card: Card, options: Options,
 ) -> Iterator[Draft | Rejection]:  # fmt: skip
-    objects = listing.objects[picture["id"]]
     crowds = [item for item in objects if item.get("iscrowd")]
     sketches = (_sketch(item, listing, size, options.masks) for item in objects if not item.get("iscrowd"))
     crowded = {listing.names.get(item.get("category_id")) for item in crowds}

@@ -59,6 +59,18 @@ def test_every_outline_gives_the_same_mask(outline, tmp_path):
     assert read_all(tmp_path / "boxes", boxed)[0][0].regions[0].mask == ""
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+def test_ids_and_names_may_be_text_in_any_script(escaped, tmp_path):
+    card = make_coco(tmp_path, label_map={"息肉": "polyp"})
+    raw = {
+        "annotations": [{"id": "标注一", "image_id": "图一", "category_id": "类", "bbox": [10, 6, 10, 9]}],
+        "categories": [{"id": "类", "name": "息肉"}], "images": [{"id": "图一", "file_name": "a.png"}],
+    }  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(raw, ensure_ascii=escaped), encoding="utf-8")
+    (record,), refused = read_all(tmp_path, card)
+    assert not refused and [region.label for region in record.regions] == ["polyp"]
+
+
 def test_a_skipped_picture_is_left_out_without_a_word(tmp_path):
     records, refused = read_all(tmp_path, make_coco(tmp_path, options={"skip": ["*/a.png"]}))
     assert [r.source_path for r in records] == ["fake_coco/train/b.png"] and not refused
