@@ -31,7 +31,7 @@ PAIR_COLUMNS = (
 TEXT_COLUMNS = ("pair_id", "kind", "language", "modality", "department", "task", "patient_key", "split", "source")
 RECORD_COLUMNS = (
     "record_id", "modality", "body_part", "labels", "absent_labels", "text", "comparison", "facts",
-    "regions.list.element.box", "questions.list.element.answer",
+    "regions.list.element.box", "questions.list.element.answer", "compared_with", "width",
 )  # fmt: skip
 STATED = ("body_part", "labels", "absent_labels", "facts", "regions", "questions", "text", "comparison")
 
@@ -161,8 +161,17 @@ def _record_facts(folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     parts = [_record_shard_facts(path) for path in shards_below(folder)]
-    together = pd.concat(parts)
+    together = _with_sets(pd.concat(parts))
     return together[~together.index.duplicated()]
+
+
+def _with_sets(records: pd.DataFrame) -> pd.DataFrame:
+    """Count what a record without pixels says of several images as stated of each of them."""
+    sets = records.loc[records["speaks_of"] != "", ["speaks_of", "num_statements"]]
+    named = sets.assign(speaks_of=sets["speaks_of"].str.split(" ")).explode("speaks_of")
+    said = named.groupby("speaks_of")["num_statements"].sum()
+    stated = records["num_statements"] + said.reindex(records.index).fillna(0).astype("int64")
+    return records.drop(columns="speaks_of").assign(num_statements=stated)
 
 
 def _record_shard_facts(path: Path) -> pd.DataFrame:
@@ -178,6 +187,10 @@ def _record_shard_facts(path: Path) -> pd.DataFrame:
             "modality": columns["modality"],
             "num_statements": [sum(len(value or ()) for value in row if value != NOT_STATED) for row in stated],
             "boxes_valid": [all(is_valid_box(box) for box in row) for row in boxes],
+            "speaks_of": [
+                "" if width else named or ""
+                for named, width in zip(columns["compared_with"], columns["width"], strict=True)
+            ],
         },
         index=pd.Index(columns["record_id"], name="record_id"),
     )

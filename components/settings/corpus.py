@@ -15,7 +15,7 @@ class Corpus(Frozen):
 
     data_root: Path = Field(description="folder of the raw sources, one folder a source")
     sources: tuple[str, ...] = Field(min_length=1, description="card names in conf/sources")
-    allow_noncommercial: bool = Field(description="false drops sources whose licence forbids commercial use")
+    allow_noncommercial: bool = Field(description="false drops sources that do not allow commercial use")
 
 
 class Ingest(Frozen):

@@ -99,6 +99,8 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
             batch = []
     if batch:
         parts.append(stored_pixels(image_processor, batch))
+    if not parts:  # text alone: a store without rows, of the same shape
+        parts.append(stored_pixels(image_processor, [Image.new("RGB", (1, 1))])[:0])
     np.save(folder / "pixels.npy", np.concatenate(parts))
     _write_index(folder, rows)
     return rows
