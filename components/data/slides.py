@@ -105,11 +105,10 @@ def open_slide(path: Path, level: int = 0) -> Generator[SlideLevel]:
                 raise VolumeRefused("slide_level_missing")
             page: Any = levels[level].pages[0]
             first: Any = levels[0].pages[0]
-            rows, columns = (
-                (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-            rows = min(rows, page.imagelength)
-            )
-            if float(rows) * columns * page.samplesperpixel > MAX_SEGMENT_BYTES:
+            rows, columns = page.rowsperstrip, page.imagewidth
+            if page.is_tiled:
+                rows, columns = page.tilelength, page.tilewidth
+            if float(min(rows, page.imagelength)) * columns * page.samplesperpixel > MAX_SEGMENT_BYTES:
                 raise VolumeRefused("slide_not_tiled")
             if page.dtype != np.uint8 or page.planarconfig != 1:
                 raise VolumeRefused("image_not_8_bit")
