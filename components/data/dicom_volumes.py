@@ -19,7 +19,7 @@ import numpy as np
 
 from components.data.dicom import decode_frames, open_dicom, orientation_of
 from components.data.reading import Rejection
-from components.data.volume_records import VolumeRefused, attempt
+from components.data.volume_records import VolumeRefused, attempt, check_unpacked
 from components.data.volumes import Volume, affine_from_dicom
 from components.records import Modality
 
@@ -123,6 +123,8 @@ def decode_file(path: Path) -> tuple[Any, Array]:
     dataset = open_dicom(path)
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise VolumeRefused("no_pixels")
+    sizes = [int(dataset.get(name, 1) or 1) for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")]
+    check_unpacked(float(np.prod(sizes, dtype=np.float64)), 4)
     return dataset, decode_frames(dataset)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.volume_records import check_unpacked
 from components.data.volumes import RAS_FROM_LPS
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +25,6 @@ TYPES = {
     "MET_DOUBLE": "f8",
 }  # fmt: skip
 MAX_HEADER_BYTES = 1 << 20
-MAX_VOXELS = 1 << 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,10 @@ def _read_data(
 ) -> Array:
     file, start = _data_file(path, header, data_start)
     count = int(np.prod(shape, dtype=np.int64))
-    if min(shape) < 1 or count > MAX_VOXELS:
+    if min(shape) < 1:
         raise OSError(f"MetaImage of size {shape} is not read")
     if header.get("CompressedData", "False").lower() == "true":
+        check_unpacked(count, kind.itemsize)
         flat = np.frombuffer(_inflate(file, start, count * kind.itemsize), dtype=kind)
     else:
         if file.stat().st_size - start < count * kind.itemsize:

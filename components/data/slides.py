@@ -1,7 +1,8 @@
 """Whole-slide TIFF (tiled or striped, Aperio, Philips, plain) read by regions, never whole.
 
 A level is one page of the pyramid; only the tiles of the file that a region touches are decoded, and a few are
-kept for the next region. Refused, by name: `slide_level_missing`, `image_not_8_bit`.
+kept for the next region. Refused, by name: `slide_level_missing`,
+`image_not_8_bit`, `slide_not_tiled` (one piece of the file is over half a gigabyte).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Array = np.ndarray[Any, Any]
 AMOUNTS = ((0.9, "almost all tissue"), (0.6, "mostly tissue"), (0.3, "about half tissue"), (0.0, "little tissue"))
 KEPT_SEGMENTS = 64
 GLASS = 255
+MAX_SEGMENT_BYTES = 1 << 29
 
 
 Segment = tuple[int, int, Array]  # top, left, pixels (H, W, S)
@@ -103,6 +105,11 @@ def open_slide(path: Path, level: int = 0) -> Generator[SlideLevel]:
                 raise VolumeRefused("slide_level_missing")
             page: Any = levels[level].pages[0]
             first: Any = levels[0].pages[0]
+            rows, columns = page.rowsperstrip, page.imagewidth
+            if page.is_tiled:
+                rows, columns = page.tilelength, page.tilewidth
+            if float(min(rows, page.imagelength)) * columns * page.samplesperpixel > MAX_SEGMENT_BYTES:
+                raise VolumeRefused("slide_not_tiled")
             if page.dtype != np.uint8 or page.planarconfig != 1:
                 raise VolumeRefused("image_not_8_bit")
             segment = lru_cache(maxsize=KEPT_SEGMENTS)(partial(_decode, page))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.data.metaimage import read_metaimage
-from components.data.volume_records import VolumeRefused
+from components.data.volume_records import VolumeRefused, check_unpacked
 from components.data.volumes import RAS_FROM_LPS, Volume, to_lps
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +27,6 @@ SPACES = {
 }  # fmt: skip
 TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 NOT_WHOLE = 1e-3
-MAX_VOXELS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,10 @@ def read_nifti_mapped(path: Path) -> StoredVolume:
         raise OSError(str(error)) from error
     if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":
         raise VolumeRefused("volume_not_grey")
-    if np.prod(proxy.shape, dtype=np.int64) > MAX_VOXELS:
-        raise VolumeRefused("volume_too_large")
+    is_packed = not path.name.lower().endswith((".nii", ".img", ".hdr", ".mgh"))
     is_plain = (proxy.slope, proxy.inter) == (1.0, 0.0) and proxy.dtype.itemsize <= 4
+    if is_packed or not is_plain:
+        check_unpacked(float(np.prod(proxy.shape, dtype=np.float64)), max(4, proxy.dtype.itemsize))
     voxels = proxy.get_unscaled() if is_plain else _unpack(proxy)
     return StoredVolume(voxels, np.asarray(image.affine, dtype=float), _states_orientation(image.header))
 
@@ -127,8 +127,7 @@ def _open_nrrd(path: Path) -> tuple[Array, Mapping[str, Any]]:
         beside = str(header.get("data file", header.get("datafile", "")))
         if PurePosixPath(beside).name != beside or beside.upper().startswith("LIST"):
             raise OSError(f"NRRD data file {beside!r} is not one file beside its header")
-        if np.prod(np.asarray(header["sizes"], dtype=np.float64)) > MAX_VOXELS:
-            raise VolumeRefused("volume_too_large")
+        check_unpacked(float(np.prod(np.asarray(header["sizes"], dtype=np.float64))), 2)
         return nrrd.read(str(path))
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error

@@ -36,6 +36,8 @@ from components.records import Record
 Loaded = TypeVar("Loaded")
 # What a header whose values have another shape than the standard's raises, beside UNREADABLE.
 MALFORMED = (TypeError, IndexError, OverflowError, struct.error)
+# What is unpacked into memory at most; files that are mapped may be larger.
+MAX_BYTES = 1 << 32
 Drafts = Iterator[Draft | Rejection]
 
 
@@ -71,6 +73,12 @@ def attempt(load: Callable[[], Loaded], where: str) -> Loaded | Rejection:
         return Rejection(where, error.reason)
     except (*UNREADABLE, *MALFORMED) as error:
         return Rejection(where, reason_of(error))
+
+
+def check_unpacked(num_values: float, itemsize: int) -> None:
+    """Raise VolumeRefused("volume_too_large") for a header that claims more than may be unpacked."""
+    if num_values * itemsize > MAX_BYTES:
+        raise VolumeRefused("volume_too_large")
 
 
 def place_labels(labels: Volume, target: Volume) -> Volume:

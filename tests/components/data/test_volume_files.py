@@ -97,3 +97,21 @@ def test_the_smaller_mask_stays_on_top_in_either_order():
         assert named is not None and named.names[int(named.volume.voxels[1, 1, 0])] == "small"
         assert named.names[int(named.volume.voxels[0, 0, 0])] == "large"
     assert LabelCanvas.empty().codes() is None
+
+
+def test_a_header_that_claims_more_than_fits_is_refused_before_memory_is_asked_for(tmp_path):
+    import gzip
+
+    import nrrd
+
+    image = nibabel.Nifti1Image(BODY, lps_affine())
+    image.header["dim"][1:4] = 30000
+    with gzip.open(tmp_path / "a.nii.gz", "wb") as handle:
+        handle.write(image.header.binaryblock + bytes(4))
+    size = "30000 30000 30000"
+    write_metaimage(tmp_path / "b.mha", BODY, compressed=True, DimSize=size)
+    nrrd.write(str(tmp_path / "c.nrrd"), BODY)
+    content = (tmp_path / "c.nrrd").read_bytes()
+    (tmp_path / "c.nrrd").write_bytes(content.replace(b"sizes: 24 20 12", f"sizes: {size}".encode()))
+    for name in ("a.nii.gz", "b.mha", "c.nrrd"):
+        assert attempt(lambda name=name: read_stored(tmp_path / name), name).reason == "volume_too_large"
