@@ -167,11 +167,12 @@ def states(text: str, gold: str, *, question: str = "") -> bool:
 def _alternatives(question: str, wanted: str) -> list[str]:
     """Return the words that a question offers beside the gold answer: "axial or coronal?" offers both."""
     asked = normalise_short(question)
-    sides = re.findall(r"(\w+) or (\w+)|([\u3400-\u9fff]{1,4})还是([\u3400-\u9fff]{1,4})", asked)
-    pairs = [[word for word in side if word] for side in sides]
-    return [
-        word for pair in pairs if any(_contains(wanted, word) for word in pair) for word in pair if word != wanted
-    ]
+    pairs = re.findall(r"(\w+) or (\w+)", asked)
+    size = len(wanted)
+    for left, right in re.findall(r"([\u3400-\u9fff]+)还是([\u3400-\u9fff]+)", asked):
+        pairs.append((left[-size:], right[:size]))
+    offered = [pair for pair in pairs if any(_contains(wanted, word) for word in pair)]
+    return [word for pair in offered for word in pair if word != wanted]
 
 
 def is_abstention(text: str) -> bool:

@@ -164,7 +164,7 @@ class Benchmark:
     lie in 0-1, more is better. `corpus_metrics` need many items. `majority` learns a baseline from training
     items and answers without looking at an image. `budget` names the cap in the settings that bounds the
     number of items. `publication` is the second way in, from the benchmark's own files; `submission` writes
-    the file a hidden-answer test wants.
+    into a folder what a hidden-answer test wants.
     """
 
     name: str

@@ -30,13 +30,13 @@ TURNED = re.compile(
 )
 SHAPES = {
     "en": {
-        PRESENT: "Does this image show {label}? Answer yes or no.",
-        NEGATION: "Is it true that this image does not show {label}? Answer yes or no.",
+        PRESENT: "Does this image show {thing}? Answer yes or no.",
+        NEGATION: "Is it true that this image does not show {thing}? Answer yes or no.",
         LATERALITY: "Is the {label} in this image the patient's {side} one? Answer yes or no.",
     },
     "zh": {
-        PRESENT: "这幅图像显示了{label}吗？请回答是或否。",
-        NEGATION: "这幅图像没有显示{label}，对吗？请回答是或否。",
+        PRESENT: "这幅图像显示了{thing}吗？请回答是或否。",
+        NEGATION: "这幅图像没有显示{thing}，对吗？请回答是或否。",
         LATERALITY: "图中的{label}在患者的{side}，对吗？请回答是或否。",
     },
 }  # fmt: skip
@@ -90,24 +90,23 @@ def image_removed_probes(item: Item) -> Iterator[Item]:
 
 def _yes_no(item: Item, name: str, shape: str, *, truth: bool, side: str = "") -> Item:
     options = YES_NO[item.language]
-    label = _name_of(item.fact("label"), item.language)
-    text = SHAPES[item.language][shape].format(label=label, side=side)
+    label, thing = _names_of(item.fact("label"), item.language)
+    text = SHAPES[item.language][shape].format(label=label, thing=thing, side=side)
     gold = options[not truth]
     return replace(
-        item, item_id=f"{item.item_id}/{name}{'/' * bool(side)}{side}", question=f"<image>\n{text}", gold=gold,
+        item, item_id="/".join(filter(None, (item.item_id, name, side))), question=f"<image>\n{text}", gold=gold,
         reference=gold, options=options, gold_index=options.index(gold), kind=KIND, question_type=name, boxes=(),
         accepted=(),
     )  # fmt: skip
 
 
-def _name_of(label: str, language: str) -> str:
-    """Return a label's name in a language; the label itself where there is no word for it."""
+def _names_of(label: str, language: str) -> tuple[str, str]:
+    """Return a label's name bare and as a sentence names one; the label itself where there is no word for it."""
     from components.pairs.wording import chinese, english
     from components.pairs.wording.language import TermMissing
 
-    if language == "en":
-        return english.WORDING.term(label)
+    wording = english.WORDING if language == "en" else chinese.WORDING
     try:
-        return chinese.WORDING.term(label)
+        return wording.term(label), wording.thing(label, "")
     except TermMissing:
-        return label
+        return label, label

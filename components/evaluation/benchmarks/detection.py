@@ -28,6 +28,7 @@ from components.evaluation.items import (
 from components.evaluation.metrics import matched_iou
 from components.evaluation.metrics_boxes import (
     COCO_THRESHOLDS,
+    TOLERANCE,
     Detection,
     centre,
     is_pointing_hit,
@@ -37,6 +38,7 @@ from components.records import Box, Record, stable_id
 
 NAME = "detection"
 HIT = 0.5
+DIGITS = 6
 QUESTION = (
     "Find every {label} in this image. Answer with boxes [left, top, right, bottom] as shares of the width and "
     "height, such as [[0.18, 0.16, 0.50, 0.43]], or with none."
@@ -50,13 +52,19 @@ def _read(folder: Path, split: str) -> Iterator[Question | Refused]:
 def _items(record: Record) -> Iterator[Item]:
     found: defaultdict[str, list[Box]] = defaultdict(list)
     for region in record.regions:
-        found[region.label].append(region.box)
+        found[region.label].append(_exact(region.box))
     for label, boxes in sorted(found.items()):
         yield _item(record, label, tuple(boxes))
     absent = sorted(set(record.region_vocabulary) - found.keys()) if record.regions_complete else []
     if absent:
         label = min(absent, key=lambda name: stable_id("absent", record.record_id, name))
         yield _item(record, label, ())
+
+
+def _exact(box: Box) -> Box:
+    """Undo the storage's float32, by which a box that covers exactly half would miss the threshold."""
+    left, top, right, bottom = (round(value, DIGITS) for value in box)
+    return left, top, right, bottom
 
 
 def _item(record: Record, label: str, boxes: tuple[Box, ...]) -> Item:
@@ -74,7 +82,11 @@ def _score(answer: Answer, item: Item) -> Judgement:
         return Judgement(parsed, bool(parsed), {"mean_iou": float(nothing), "absent_accuracy": float(nothing)})
     overlap = matched_iou(boxes, item.boxes)
     pointed = bool(boxes) and is_pointing_hit(centre(boxes[0]), item.boxes)
-    scores = {"mean_iou": overlap, "iou_at_50": float(overlap >= HIT), "pointing_accuracy": float(pointed)}
+    scores = {
+        "mean_iou": overlap,
+        "iou_at_50": float(overlap >= HIT - TOLERANCE),
+        "pointing_accuracy": float(pointed),
+    }
     return Judgement(parsed, bool(parsed), scores)
 
 

@@ -41,6 +41,7 @@ MODALITIES = {
     "endoscopy": "Endoscopy", "histopathology": "Pathology", "pathology": "Pathology", "microscopy": "Microscopy",
     "fundus photography": "Fundus", "fundus": "Fundus", "oct": "OCT", "dermoscopy": "Dermoscopy",
 }  # fmt: skip
+WORKBOOK = "GMAI-MMBench_TEST.xlsx"
 COLUMNS = ("index", "question", "A", "B", "C", "D", "E", "prediction")
 
 
@@ -111,7 +112,7 @@ def _by_task(judged: Sequence[Judged]) -> float:
     return macro_accuracy(judged, "task")
 
 
-def _submit(judged: Sequence[Judged], path: Path) -> None:
+def _submit(judged: Sequence[Judged], folder: Path) -> None:
     rows = []
     for row in judged:
         options = [*row.item.options, "", "", "", "", ""][:5]
@@ -119,7 +120,7 @@ def _submit(judged: Sequence[Judged], path: Path) -> None:
         question = row.item.question.removeprefix("<image>\n")
         index = row.item.item_id.rpartition("-")[2]
         rows.append((index, question, *options, LETTERS[choice] if choice is not None else ""))
-    write_workbook(path, COLUMNS, rows)
+    write_workbook(folder / WORKBOOK, COLUMNS, rows)
 
 
 def _takes(item: Item) -> bool:
