@@ -1,7 +1,8 @@
 """An exam: one benchmark's sampled items and what each system answered; judged into prediction rows.
 
 Systems are "model", "blind" (the same model shown another patient's images), "majority" (learned from the
-training split), and for closed questions "random".
+training split), and for closed questions "random". Items of one patient have no blind system: there is no other
+patient's image to show.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from components.evaluation.answers import VERSION as PARSER_VERSION
 from components.evaluation.baselines import random_option
 from components.evaluation.engine import Ask
 from components.evaluation.items import Answer, Benchmark, Item, item_from_pair
-from components.evaluation.sampling import blind_images, sample_items
+from components.evaluation.sampling import blind_images, sample_items, why_no_blind
 from components.records import Prediction, pair_from_row
 from components.tracking.digest import digest_file, digest_json
 from components.tracking.tables import iterate_rows
@@ -31,13 +32,17 @@ PREPROCESSING_FILES = (
 
 @dataclass
 class Exam:
-    """Items of one benchmark, the foreign images for the blind system, and answers by system."""
+    """Items of one benchmark, the foreign images for the blind system, and answers by system.
+
+    `no_blind` says why there is no blind system; "" when there is one.
+    """
 
     benchmark: Benchmark
     items: list[Item]
     train: list[Item]
     blind: Mapping[str, tuple[str, ...]]
     answers: dict[str, list[Answer]] = field(default_factory=dict)
+    no_blind: str = ""
 
     def asks(self, system: str) -> list[Ask]:
         """Return the questions as put to the model; only the images differ for the blind system."""
@@ -67,7 +72,8 @@ def make_exams(
         chosen = sample_items(taken, number=caps[benchmark.budget], seed=seed)
         if chosen:
             learned = [item for item in train if benchmark.takes(item)]
-            exams.append(Exam(benchmark, chosen, learned, blind_images(chosen, seed=seed)))
+            blind, reason = blind_images(chosen, seed=seed), why_no_blind(chosen)
+            exams.append(Exam(benchmark, chosen, learned, blind, no_blind=reason))
     return exams
 
 

@@ -46,6 +46,7 @@ def render_report(
     sections = [(exam.benchmark, *best_and_worst(exam, predictions, images)) for exam in exams]
     return page.from_string(TEMPLATE.read_text()).render(
         gap=metrics["image_minus_blind"],
+        no_blind=metrics["details"]["no_blind"],
         split=metrics["split"],
         whole=whole,
         parts=parts,
@@ -66,7 +67,8 @@ def best_and_worst(
     score = {(row.system, row.item_id): row.score for row in mine}
     sure = {row.item_id: row.confidence for row in mine if row.system == MODEL}
     place = {item.item_id: index for index, item in enumerate(exam.items)}
-    best = sorted(place, key=lambda name: (-score[MODEL, name], score[BLIND, name], name))[:NUM_SHOWN]
+    blind = {name: score.get((BLIND, name), 0.0) for name in place}
+    best = sorted(place, key=lambda name: (-score[MODEL, name], blind[name], name))[:NUM_SHOWN]
     worst = sorted(place, key=lambda name: (score[MODEL, name], -sure[name], name))[:NUM_SHOWN]
     return (
         [_shown(exam, place[name], score[MODEL, name], images) for name in best],
@@ -78,7 +80,8 @@ def _shown(exam: Exam, index: int, score: float, images: Mapping[str, bytes]) ->
     item, answer = exam.items[index], exam.answers[MODEL][index]
     question = item.question.replace(PLACEHOLDER, "").strip()
     picture = data_uri(draw_item(item, answer, images))
-    return Shown(item, question, answer.text, exam.answers[BLIND][index].text, score, picture)
+    blind = exam.no_blind or exam.answers[BLIND][index].text
+    return Shown(item, question, answer.text, blind, score, picture)
 
 
 def draw_item(item: Item, answer: Answer, images: Mapping[str, bytes]) -> bytes:
@@ -110,7 +113,8 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     high = [max(0.0, row["high"] - row["value"]) for row in rows]
     axes.barh(places, values, xerr=[low, high], color="#3b6fb6", ecolor="#1c2330", height=0.62, capsize=2.5)
     axes.plot([row["baseline"] for row in rows], places, "D", color="#c58b1b", label="majority")
-    axes.plot([row["blind"] for row in rows], places, "o", color="#b3261e", label="blind")
+    seen = [(row["blind"], place) for row, place in zip(rows, places, strict=True) if row["blind"] is not None]
+    axes.plot([blind for blind, _ in seen], [place for _, place in seen], "o", color="#b3261e", label="blind")
     axes.set_yticks(places, [f"{row['benchmark']} {row['metric']}" for row in rows], fontsize=7)
     axes.set_xlim(0, 1)
     axes.legend(fontsize=7, loc="lower right")

@@ -67,8 +67,9 @@ def run_evaluate(settings: Settings) -> None:
         predictions = [prediction for exam in exams for prediction in judge(exam)]
         fingerprints = _fingerprints(exams, model, chosen.max_new_tokens)
         scores = make_scores(predictions, fingerprints, resamples=chosen.bootstrap, seed=settings.seed)
+        no_blind = {exam.benchmark.name: exam.no_blind for exam in exams}
         metrics = summarise(
-            predictions, scores, split=chosen.split, resamples=chosen.bootstrap, seed=settings.seed
+            predictions, scores, no_blind, split=chosen.split, resamples=chosen.bootstrap, seed=settings.seed
         )
         _commit(work, exams, predictions, metrics, images)
         write_json(METRICS, metrics)
@@ -141,7 +142,8 @@ def _answer_exam(
 ) -> None:
     from components.evaluation import engine
 
-    asks = [*exam.asks(MODEL), *exam.asks(BLIND)]
+    systems = [MODEL] if exam.no_blind else [MODEL, BLIND]
+    asks = [ask for system in systems for ask in exam.asks(system)]
     advance = steps(exam.benchmark.name, len(asks))
     if exam.benchmark.answering == "choice":
         answers = engine.answer_closed(vlm, asks, features, batch_size=batch_size, advance=advance)
@@ -149,8 +151,9 @@ def _answer_exam(
         answers = engine.generate_texts(
             vlm, asks, features, max_new_tokens=max_new_tokens, batch_size=GENERATED_AT_ONCE, advance=advance
         )
-    half = len(exam.items)
-    exam.answers[MODEL], exam.answers[BLIND] = answers[:half], answers[half:]
+    for place, system in enumerate(systems):
+        start = place * len(exam.items)
+        exam.answers[system] = answers[start : start + len(exam.items)]
 
 
 def _fingerprints(exams: Sequence[Exam], model: Path, max_new_tokens: int) -> dict[str, str]:
@@ -162,15 +165,32 @@ def _fingerprints(exams: Sequence[Exam], model: Path, max_new_tokens: int) -> di
 
 
 def summarise(
-    predictions: Sequence[Prediction], scores: Sequence[Score], *, split: str, resamples: int, seed: int
+    predictions: Sequence[Prediction],
+    scores: Sequence[Score],
+    no_blind: Mapping[str, str],
+    *,
+    split: str,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return what `metrics/evaluation.json` holds."""
-    difference = image_minus_blind(predictions, benchmark=BLIND_BENCHMARK, resamples=resamples, seed=seed)
+    """Return what `metrics/evaluation.json` holds; `no_blind` is benchmark -> why it has no blind row, or ""."""
+    absent = {name: reason for name, reason in sorted(no_blind.items()) if reason}
+    row = None
+    if benchmark := blind_benchmark(no_blind):
+        difference = image_minus_blind(predictions, benchmark=benchmark, resamples=resamples, seed=seed)
+        row = {"benchmark": benchmark, **difference_row(difference)}
     return {
         "split": split,
-        "image_minus_blind": difference_row(difference),
-        "scores": [score_row(score) for score in scores],
+        "image_minus_blind": row,
+        "scores": [score_row(score, no_blind=absent.get(score.benchmark.split("/")[0], "")) for score in scores],
+        "details": {"no_blind": absent},
     }
+
+
+def blind_benchmark(no_blind: Mapping[str, str]) -> str:
+    """Name the benchmark image minus blind is read from: the closed questions, else the first that has one."""
+    seeing = sorted(name for name, reason in no_blind.items() if not reason)
+    return BLIND_BENCHMARK if BLIND_BENCHMARK in seeing else next(iter(seeing), "")
 
 
 def _commit(
@@ -198,7 +218,8 @@ def _commit(
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Name each number for the tracking store: "closed_questions/accuracy", "…/low", "…/majority"."""
-    flat = {f"image_minus_blind/{name}": metrics["image_minus_blind"][name] for name in ("value", "low", "high")}
+    gap = metrics["image_minus_blind"] or {}
+    flat = {f"image_minus_blind/{name}": gap[name] for name in ("value", "low", "high") if name in gap}
     for row in metrics["scores"]:
         name = f"{row['benchmark']}/{row['metric']}"
         flat[name] = row["value"]
@@ -236,15 +257,24 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
             continue
         name = f"  {part.partition('=')[2]}" if part else f"{benchmark} {row['metric']}"
         values = (f"{row['value']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}", f"{row['baseline']:.3f}")
-        counts = (f"{row['blind']:.3f}", f"{row['n']}/{row['num_patients']}")
+        blind = "none" if row["blind"] is None else f"{row['blind']:.3f}"
+        counts = (blind, f"{row['n']}/{row['num_patients']}")
         table.add_row(name, *values, *counts, style="dim" if part else "bold")
     console = Console()
     console.print(table)
     unread = {row["benchmark"]: row["unparsed"] for row in metrics["scores"] if "/" not in row["benchmark"]}
     console.print(f"answers that could not be read, counted as wrong: {unread}")
+    console.print(_gap_words(metrics))
+
+
+def _gap_words(metrics: Mapping[str, Any]) -> str:
+    absent = [f"{name}: {reason}" for name, reason in metrics["details"]["no_blind"].items()]
     gap = metrics["image_minus_blind"]
+    if gap is None:
+        return "image minus blind: not known; " + "; ".join(absent)
     few = " (few patients: the interval is rough)" if gap["few_patients"] else ""
-    console.print(
-        f"image minus blind, closed questions: {gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), "
-        f"{gap['n']} questions, {gap['num_patients']} patients{few}"
+    words = (
+        f"image minus blind, {gap['benchmark'].replace('_', ' ')}: {gap['value']:+.3f} "
+        f"({gap['low']:+.3f} to {gap['high']:+.3f}), {gap['n']} questions, {gap['num_patients']} patients{few}"
     )
+    return "\n".join([words, *absent])

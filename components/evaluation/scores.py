@@ -85,13 +85,17 @@ def image_minus_blind(
     )
 
 
-def score_row(score: Score) -> dict[str, Any]:
-    """Return a score as the metrics file holds it; the other systems' values lie beside the baseline."""
+def score_row(score: Score, *, no_blind: str = "") -> dict[str, Any]:
+    """Return a score as the metrics file holds it; the other systems' values lie beside the baseline.
+
+    Without a blind system its value is null and `note` says why.
+    """
+    absent = {BLIND: None, "note": no_blind} if no_blind else {}
     numbers = {"value": score.value, "low": score.low, "high": score.high, "baseline": score.baseline}
     return {
         "benchmark": score.benchmark, "metric": score.metric, "n": score.n, "num_patients": score.num_clusters,
         "unparsed": score.unparsed, "fingerprint": score.fingerprint,
-        **{name: round(value, DIGITS) for name, value in {**numbers, **score.details}.items()},
+        **{name: round(value, DIGITS) for name, value in {**numbers, **score.details}.items()}, **absent,
     }  # fmt: skip
 
 

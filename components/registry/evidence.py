@@ -37,9 +37,16 @@ def gather_evidence(
         quality=quality_of(checked),
         lineage=tuple(asdict(row) for row in lineage),
         image_minus_blind=scores.get("image_minus_blind"),
+        no_blind=no_blind_words(scores),
         scores=tuple(scores.get("scores", ())),
         items=primary_items(evaluation / "predictions", primary),
     )
+
+
+def no_blind_words(metrics: Mapping[str, Any]) -> str:
+    """Join the evaluation's reasons for missing blind rows: "closed_questions: no blind row: one patient"."""
+    reasons = metrics.get("details", {}).get("no_blind", {})
+    return "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
 
 
 def candidate_of(evidence: Evidence, *, policy_hash: str, data: Mapping[str, str]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Evidence:
     package_digest: str = ""  # the weights in the registered package
     quality: Mapping[str, Any] | None = None  # passed, failed, rejected_share
     lineage: tuple[Mapping[str, Any], ...] = ()  # stage, output, digest, fingerprint, run_id, gaps
-    image_minus_blind: Mapping[str, float] | None = None
+    image_minus_blind: Mapping[str, Any] | None = None
+    no_blind: str = ""  # why a benchmark has no blind row
     scores: tuple[Mapping[str, Any], ...] = ()
     items: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # primary: item -> (patient, score)
     version: str = ""
@@ -200,7 +201,8 @@ def beats_blind(case: Case) -> Finding:
     """The model sees: its lead over itself with other patients' images is above the threshold for sure."""
     margin = case.candidate.image_minus_blind
     if not margin or margin.get("low") is None:
-        return Finding("", "failed", "missing evidence: image minus blind")
+        reason = f" ({case.candidate.no_blind})" if case.candidate.no_blind else ""
+        return Finding("", "failed", f"missing evidence: image minus blind{reason}")
     measured = {name: float(margin[name]) for name in ("value", "low", "high", "n") if name in margin}
     words = f"image minus blind {_interval(measured)}, must be above {case.policy.blind_threshold:g}"
     return Finding("", "passed" if margin["low"] > case.policy.blind_threshold else "failed", words, measured)

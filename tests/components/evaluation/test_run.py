@@ -16,13 +16,13 @@ from components.errors import BenchmarkError, CheckpointError
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.exams import make_exams, preprocessing_hash, protocol_fingerprint, read_items
 from components.evaluation.report import draw_scores
-from components.evaluation.run import METRICS, flat_metrics, load_images, plan, run_evaluate
+from components.evaluation.run import METRICS, blind_benchmark, flat_metrics, load_images, plan, run_evaluate
 from components.evaluation.scores import image_minus_blind, make_scores
 from components.model.vlm import save_vlm
 from components.records import Prediction
 from components.settings import Recipe, Settings, settings_from
 from components.tracking.tables import read_table
-from tests.fakes.tables import FakeRun, make_corpus, write_corpus
+from tests.fakes.tables import FakeRun, make_corpus, pairs_of, write_corpus
 
 ROOT = Path(__file__).parents[3]
 
@@ -78,6 +78,29 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     assert "image minus blind" in capsys.readouterr().out
     assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
     assert fake_run.artifacts[0] == "report.html" and "pictures/" in fake_run.artifacts[1]
+
+
+def test_one_patient_is_scored_without_a_blind_row(
+    settings: Settings, vlm, fake_run: FakeRun, capsys: pytest.CaptureFixture
+) -> None:
+    records, pairs = make_corpus()
+    alone = [replace(row, patient_key="test-one") if row.split == "test" else row for row in records]
+    write_corpus(settings.work_root, alone, [pair for record in alone for pair in pairs_of(record)])
+    save_vlm(vlm.model, vlm.processor, settings.work_root / "models" / settings.recipe.final_stage)
+    run_evaluate(settings)
+    metrics = json.loads(METRICS.read_text())
+    assert metrics["image_minus_blind"] is None
+    assert metrics["details"]["no_blind"]["closed_questions"] == "no blind row: one patient"
+    assert {(row["blind"], row["note"]) for row in metrics["scores"]} == {(None, "no blind row: one patient")}
+    assert "not known; boxes: no blind row: one patient" in capsys.readouterr().out.replace("\n", "")
+    assert "no blind row: one patient" in Path("artifacts/evaluation/report.html").read_text()
+    assert not any(name.startswith("image_minus_blind") for name in fake_run.metrics)
+
+
+def test_image_minus_blind_is_read_from_a_benchmark_that_has_a_blind_row() -> None:
+    assert blind_benchmark({"closed_questions": "", "boxes": ""}) == "closed_questions"
+    assert blind_benchmark({"closed_questions": "one patient", "boxes": ""}) == "boxes"
+    assert blind_benchmark({"closed_questions": "one patient"}) == ""
 
 
 def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun) -> None:

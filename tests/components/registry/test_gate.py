@@ -91,6 +91,13 @@ def test_seeing_must_be_sure(low: float, result: str) -> None:
     assert found("beats_blind", candidate=replace(GOOD, image_minus_blind=margin)).result == result
 
 
+def test_a_model_without_a_blind_row_is_refused_with_the_reason() -> None:
+    reason = "closed_questions: no blind row: one patient"
+    finding = found("beats_blind", candidate=replace(GOOD, image_minus_blind=None, no_blind=reason))
+    assert finding.result == "failed"
+    assert finding.reason == f"missing evidence: image minus blind ({reason})"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "result"),
     [(0.0, 0.1, "passed"), (-0.005, 0.1, "passed"), (-0.05, 0.1, "inconclusive"), (-0.05, -0.02, "failed")],
