@@ -52,7 +52,7 @@ def _parts(benchmark: str, rows: Sequence[Prediction]) -> Iterator[tuple[str, li
 def _score(name: str, metric: str, table: Table, fingerprint: str, *, resamples: int, seed: int) -> Score:
     model = table[MODEL]
     clusters = [row.patient_key for row in model]
-    interval = cluster_interval([row.score for row in model], clusters, resamples=resamples, seed=seed)
+    interval = cluster_interval([row.score for row in model], clusters)
     others = {system: _mean(rows) for system, rows in sorted(table.items()) if system not in (MODEL, MAJORITY)}
     return Score(
         benchmark=name, metric=metric, value=interval.value, low=interval.low, high=interval.high, n=interval.n,
