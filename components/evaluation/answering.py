@@ -74,8 +74,8 @@ def answer_all(
     threads: int,
     journals: Mapping[str, AnswerJournal],
     steps: Steps,
-) -> None:
-    """Let the model answer every exam: with its own images, with another patient's, and with none."""
+) -> VLM:
+    """Let the model answer every exam: with its own images, with another patient's, and with none; return it."""
     import torch
 
     from components.evaluation import engine
@@ -87,6 +87,7 @@ def answer_all(
         features = ImageFeatures(vlm, images)
         for exam in exams:
             answer_exam(vlm, exam, features, pace=pace, journal=journals[exam.benchmark.name], steps=steps)
+    return vlm
 
 
 def answer_exam(

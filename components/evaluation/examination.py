@@ -14,6 +14,7 @@ from typing import Any
 
 from components.evaluation.answer_journal import AnswerJournal
 from components.evaluation.answering import Pace, Steps, answer_all
+from components.evaluation.attention import HeatMap, look, pointing_rows
 from components.evaluation.exams import Exam, answer_baselines, judge_all, predictions_of
 from components.evaluation.items import Judged
 from components.evaluation.protocol import Protocol, make_protocol, preprocessing_hash
@@ -35,6 +36,7 @@ class Examination:
     predictions: Sequence[Prediction]
     metrics: dict[str, Any]
     journals: Sequence[AnswerJournal]
+    heat: Sequence[HeatMap]
 
     def forget_journals(self) -> None:
         """Remove what was kept for a run that goes on after a kill."""
@@ -57,7 +59,7 @@ def examine(
     journals = {name: AnswerJournal(weights, one.fingerprint) for name, one in protocols.items()}
     print_plan(exams)
     with _progress() as steps:
-        answer_all(
+        vlm = answer_all(
             model, exams, images, pace=pace, threads=settings.cluster.threads, journals=journals, steps=steps
         )
     for exam in exams:
@@ -66,7 +68,9 @@ def examine(
     predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
-    return Examination(exams, judged, predictions, metrics, list(journals.values()))
+    heat = look(vlm, exams, images)
+    metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
+    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat)
 
 
 def protocols_of(exams: Sequence[Exam], model: Path, *, max_new_tokens: int) -> dict[str, Protocol]:
@@ -98,12 +102,16 @@ def _scores(
 
 def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes]) -> None:
     """Write predictions, scores, report and a few pictures into a folder."""
+    from components.evaluation.charts import plot_files
     from components.evaluation.report import render_report, sample_pictures
 
     exams, metrics = examined.exams, examined.metrics
+    page = render_report(exams, examined.predictions, metrics, images, examined.heat)
     write_table(folder / "predictions", to_rows(examined.predictions), prediction_schema())
     write_json(folder / "scores.json", metrics)
-    write_bytes(folder / "report.html", render_report(exams, examined.predictions, metrics, images).encode())
+    write_bytes(folder / "report.html", page.encode())
+    for name, rows in plot_files(examined.predictions, metrics).items():
+        write_json(folder / "plots" / name, rows)
     for name, content in sample_pictures(exams, images).items():
         write_bytes(folder / "pictures" / name, content)
 

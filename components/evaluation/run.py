@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BenchmarkError
+from components.evaluation.cards import Artefacts, data_card, model_card, read_artefacts
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.contamination import items_seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
@@ -20,7 +21,7 @@ from components.evaluation.items import Item
 from components.evaluation.summary import flat_metrics, print_scores
 from components.records import NOT_STATED
 from components.settings import Evaluation, Settings
-from components.tracking.commit import write_json
+from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json
 from components.tracking.lookup import rows_by_id
 from components.tracking.stage import StageWork, open_stage
@@ -53,6 +54,7 @@ def run_evaluate(settings: Settings) -> None:
         images = {name: row["image"] for name, row in rows.items()}
         examined = examine(settings, exams, images, model=model, split=chosen.split)
         commit_outputs(work.scratch, examined, images)
+        _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
         _log(work, examined)
         write_json(METRICS, examined.metrics)
     examined.forget_journals()
@@ -106,11 +108,22 @@ def with_facts(item: Item, rows: Rows) -> Item:
     return replace(item, facts=tuple(sorted((kept | dict(item.facts)).items())))
 
 
+def _write_cards(folder: Path, examined: Examination, *, records: Path, curated: Path, model: Path) -> None:
+    """Write both cards from the manifests of what the stage read, and its own scores."""
+    manifests = {path.name: path / "manifest.json" for path in (records, curated, model)}
+    artefacts = Artefacts({**read_artefacts(manifests), "scores.json": examined.metrics})
+    card = model_card(artefacts, model=model.name, scores="scores.json")
+    write_bytes(folder / "model_card.md", card.encode())
+    card = data_card(artefacts, records=records.name, curated=curated.name)
+    write_bytes(folder / "data_card.md", card.encode())
+
+
 def _log(work: StageWork, examined: Examination) -> None:
     sizes = {exam.benchmark.name: len(exam.items) for exam in examined.exams}
     work.count(read=sum(sizes.values()), kept=sum(sizes.values()))
     work.details |= {"items": sizes}
-    work.run.log_artifact(work.scratch / "report.html")
+    for name in ("report.html", "model_card.md", "data_card.md"):
+        work.run.log_artifact(work.scratch / name)
     for path in sorted((work.scratch / "pictures").glob("*.png")):
         work.run.log_artifact(path, "pictures")
     work.run.log_metrics(flat_metrics(examined.metrics))

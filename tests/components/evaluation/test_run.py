@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.errors import BenchmarkError, CheckpointError
-from components.evaluation.report import draw_scores
+from components.evaluation.charts import draw_scores
 from components.evaluation.run import METRICS, load_rows, plan, run_evaluate
 from components.evaluation.summary import blind_benchmark, flat_metrics
 from components.model.vlm import save_vlm
@@ -74,7 +74,14 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     }
     assert "image minus blind" in capsys.readouterr().out
     assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
-    assert fake_run.artifacts[0] == "report.html" and "pictures/" in fake_run.artifacts[1]
+    assert fake_run.artifacts[:3] == ["report.html", "model_card.md", "data_card.md"]
+    assert "pictures/" in fake_run.artifacts[3]
+    written = Path("artifacts/evaluation")
+    assert "scores.json: image_minus_blind.value" in (written / "model_card.md").read_text()
+    assert "curated: counts.kept" in (written / "data_card.md").read_text()
+    assert {path.name for path in (written / "plots").iterdir()} == {
+        "scores.json", "calibration.json", "confusion.json"
+    }  # fmt: skip
 
 
 def test_one_patient_is_scored_without_a_blind_row(
@@ -130,8 +137,11 @@ def test_the_report_opens_offline_and_shows_items(world: Settings, fake_run: Fak
     page = Path("artifacts/evaluation/report.html").read_text()
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert page.count("data:image/png;base64,") > 10
-    for words in ("Best", "Worst", "blind", "Where is the lung?", "Image minus blind"):
-        assert words in page
+    words = (
+        "Best|Worst|blind|Where is the lung?|Image minus blind|Calibration|Where the model looks|attention rollout"
+    )
+    for said in (*words.split("|"), "Does the heat lie on the box?", "Protocols"):
+        assert said in page
 
 
 def test_a_missing_model_is_named(settings: Settings, fake_run: FakeRun) -> None:
