@@ -164,7 +164,7 @@ class Benchmark:
     lie in 0-1, more is better. `corpus_metrics` need many items. `majority` learns a baseline from training
     items and answers without looking at an image. `budget` names the cap in the settings that bounds the
     number of items. `publication` is the second way in, from the benchmark's own files; `submission` writes
-    the file a hidden-answer test wants.
+    into a folder what a hidden-answer test wants.
     """
 
     name: str
@@ -206,10 +206,11 @@ def item_from_pair(pair: Pair) -> Item | None:
     turns = pair.conversations
     if not pair.record_ids or len(turns) < 2 or (turns[0].speaker, turns[1].speaker) != ("human", "gpt"):
         return None
+    facts = {"task": pair.task, "label": pair.labels[0] if len(pair.labels) == 1 else ""}
     return Item(
         item_id=pair.pair_id, question=turns[0].value, gold=pair.answer or turns[1].value,
         reference=turns[1].value, record_ids=pair.record_ids, patient_key=pair.patient_key,
         modality=pair.modality, department=pair.department, language=pair.language,
         question_type=pair.question_type, kind=pair.kind, source=pair.source, options=pair.options,
-        boxes=pair.boxes,
+        boxes=pair.boxes, facts=tuple(sorted((name, value) for name, value in facts.items() if value)),
     )  # fmt: skip

@@ -6,6 +6,7 @@ what differs: "prompt, decoding". The model's weights are no part: they are what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 PARTS = ("benchmark version", "split", "prompt", "preprocessing", "decoding", "parser", "judge", "code")
 NO_JUDGE = "none: answers are read by the rules of answers.py"
-SCORING_FILES = ("answers.py", "metrics.py", "branches.py", "engine.py", "sampling.py")
+ASKING_FILES = ("engine.py", "sampling.py")
+IMPORTED = re.compile(r"^\s*from components\.evaluation\.(\w+) import", re.MULTILINE)
 PREPROCESSING_FILES = (
     "processor_config.json",
     "preprocessor_config.json",
@@ -52,7 +54,7 @@ def make_protocol(
         data: hash of what the items were read from (pictures, published files), "" when the items say it all.
         judge: name, version and prompt of a judging model.
     """
-    benchmark, folder = exam.benchmark, Path(__file__).parent
+    benchmark = exam.benchmark
     asked = sorted([i.item_id, i.gold, i.reference, [*i.record_ids], [*i.options]] for i in exam.items)
     blind = {name: list(ids) for name, ids in exam.blind.items()}
     contents: dict[str, Any] = {
@@ -63,9 +65,22 @@ def make_protocol(
         "decoding": {"answering": benchmark.answering, "greedy": True, "max_new_tokens": max_new_tokens},
         "parser": PARSER_VERSION,
         "judge": judge,
-        "code": [digest_file(Path(benchmark.file)), *(digest_file(folder / name) for name in SCORING_FILES)],
+        "code": {path.name: digest_file(path) for path in scoring_code(Path(benchmark.file))},
     }
     return Protocol({name: digest_json(contents[name]) for name in PARTS})
+
+
+def scoring_code(benchmark: Path) -> list[Path]:
+    """Return the benchmark's file and every module of this room that it or the asking comes to import."""
+    room = Path(__file__).parent
+    waiting, found = [benchmark, *(room / name for name in ASKING_FILES)], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            names = IMPORTED.findall(path.read_text(encoding="utf-8"))
+            waiting += [room / f"{name}.py" for name in names if (room / f"{name}.py").is_file()]
+    return sorted(found)
 
 
 def preprocessing_hash(model: Path) -> str:

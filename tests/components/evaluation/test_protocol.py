@@ -15,6 +15,7 @@ from components.evaluation.protocol import (
     make_protocol,
     parts_of,
     preprocessing_hash,
+    scoring_code,
     why_not_comparable,
 )
 from tests.fakes.items import make_item
@@ -59,8 +60,22 @@ def test_each_change_is_named(exam: Exam, change, settings, part: str) -> None:
 def test_the_parser_and_the_code_are_parts(exam: Exam, monkeypatch: pytest.MonkeyPatch) -> None:
     first = made(exam)
     monkeypatch.setattr(protocol, "PARSER_VERSION", 99)
-    monkeypatch.setattr(protocol, "SCORING_FILES", ("answers.py",))
+    monkeypatch.setattr(protocol, "ASKING_FILES", ("engine.py",))
     assert differing_parts(first.parts, made(exam).parts) == ["parser", "code"]
+
+
+def test_the_code_is_what_the_benchmark_and_the_asking_import() -> None:
+    names = {path.name for path in scoring_code(Path(find_benchmark("boxes").file))}
+    assert {
+        "boxes.py",
+        "answers.py",
+        "baselines.py",
+        "items.py",
+        "metrics.py",
+        "engine.py",
+        "branches.py",
+    } <= names
+    assert not {"report.py", "closed_questions.py", "run.py"} & names
 
 
 def test_the_same_protocol_gives_the_same_fingerprint(exam: Exam) -> None:
