@@ -24,6 +24,7 @@ from components.evaluation.items import (
     Refused,
     item_from_pair,
 )
+from components.evaluation.multiple_choice import macro_accuracy
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.probes import ABSENT, KIND, LATERALITY, NEGATION, PRESENT, REMOVED, make_probes
 from components.records import pair_from_row
@@ -72,6 +73,10 @@ def _share_yes(judged: Sequence[Judged], kinds: tuple[str, ...]) -> float:
     return sum(row.judgement.parsed == "yes" for row in rows) / len(rows) if rows else math.nan
 
 
+def _by_kind(judged: Sequence[Judged]) -> float:
+    return macro_accuracy(judged, "question_type")
+
+
 def _hallucination(judged: Sequence[Judged]) -> float:
     return _share_yes(judged, (ABSENT,))
 
@@ -89,12 +94,14 @@ BENCHMARK = Benchmark(
         dataset="made of held-out items whose gold answer says what is there",
         citation="this project; after POPE, Li et al., EMNLP 2023, arXiv 2305.10355",
         licence="that of each source",
-        known_limits="an image-removed probe is right only when the answer says that it cannot tell",
+        known_limits="kinds are of unlike size, so read their mean; an image-removed "
+        "probe is right only when the answer says that it cannot tell",
     ),
     answering="text",
     budget="closed",
     metrics=("accuracy", *METRIC_OF.values()),
     corpus_metrics=(
+        CorpusMetric("accuracy_mean_over_kinds", _by_kind),
         CorpusMetric("hallucination_rate", _hallucination, greater_is_better=False),
         CorpusMetric("share_answered_yes", _yes),
     ),
