@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,6 @@ STAGES = {
     "curate": ("components.pairs.curate", "run_curate", "Filter, deduplicate, and hold the splits apart."),
     "check": ("components.quality.check", "run_check", "Stop here unless every blocking expectation holds."),
     "pack": ("components.training.pack", "run_pack", "Turn pairs into token packs and an image store."),
-    "evaluate": ("components.evaluation.run", "run_evaluate", "Score the model and its baselines."),
     "register": ("components.registry.promotion", "run_register", "Register the model and ask the gate."),
 }
 
@@ -54,6 +53,44 @@ def train(stage: Annotated[str, typer.Argument(help="a row of the recipe")]) -> 
     from components.training.launch import run_train
 
     run_train(load_settings(), stage)
+
+
+@app.command(rich_help_panel="Stages")
+def evaluate(
+    benchmark: Annotated[str, typer.Option(help="a published benchmark; without it the stage runs")] = "",
+    data: Annotated[Path | None, typer.Option(help="folder of the benchmark's files, as published")] = None,
+    split: Annotated[str, typer.Option(help="its split by name; the benchmark's own default if not given")] = "",
+    answering: Annotated[str, typer.Option(help="choice, text or likelihood, where the benchmark offers it")] = "",
+    limit: Annotated[int, typer.Option(help="items at most, spread over types and patients; 0 is all")] = 0,
+    model: Annotated[Path | None, typer.Option(help="checkpoint folder; the last stage's if not given")] = None,
+) -> None:
+    """Score the model and its baselines: on the held-out pairs, or on a published benchmark's files."""
+    from components.settings import load_settings
+
+    settings = load_settings()
+    if not benchmark:
+        from components.evaluation.run import run_evaluate
+
+        return run_evaluate(settings)
+    from components.evaluation.published_run import Wanted, run_published
+
+    way: Any = answering or None  # answering_by refuses what the benchmark does not offer
+    run_published(settings, Wanted(benchmark, data or Path("data") / benchmark, split, way, limit, model))
+    return None
+
+
+@app.command(rich_help_panel="Registry")
+def compare(
+    first: Annotated[Path, typer.Argument(help="folder of an evaluation")],
+    second: Annotated[Path, typer.Argument(help="folder of another, by the same protocol")],
+    page: Annotated[Path | None, typer.Option(help="HTML file to write")] = None,
+) -> None:
+    """Compare two evaluations item by item; numbers of different protocols are refused, what differs is named."""
+    from components.evaluation.comparison_page import run_compare
+    from components.settings import load_settings
+
+    settings = load_settings()
+    run_compare(first, second, resamples=settings.evaluation.bootstrap, seed=settings.seed, page=page)
 
 
 @app.command("sample-data", rich_help_panel="Data")

@@ -13,6 +13,7 @@ ProjectError
 ├── CheckpointError      a checkpoint is missing, partial, altered, or another stage's
 ├── TrainingError        a stage broke its contract (frozen weight moved, loss not finite)
 ├── BenchmarkError       a benchmark cannot be scored as asked
+│   └── BenchmarkMissing its published files are not on this disk
 ├── TrackingError        the tracking store cannot answer
 ├── PipelineError        a stage of the graph failed, or the pipeline could not be started
 └── PromotionRefused     the gate said no
@@ -85,6 +86,10 @@ class TrainingError(ProjectError):
 
 class BenchmarkError(ProjectError):
     """A benchmark cannot be scored as asked."""
+
+
+class BenchmarkMissing(BenchmarkError):
+    """A benchmark's published files are not on this disk."""
 
 
 class TrackingError(ProjectError):

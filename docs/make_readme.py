@@ -23,9 +23,8 @@ def results_table(root: Path) -> str:
         return NOT_YET
     metrics = json.loads(path.read_text())
     gain = metrics["image_minus_blind"]
-    rows = [
-        ["**closed questions: image minus blind**", f"**{gain['value']:+.3f}**", _interval(gain), "0", gain["n"]]
-    ]
+    known = [f"**{gain['value']:+.3f}**", _interval(gain), "0", gain["n"]] if gain else ["not known", "", "0", 0]
+    rows: list[list[Any]] = [["**closed questions: image minus blind**", *known]]
     for score in metrics["scores"]:
         if "/" not in score["benchmark"]:
             name = f"{score['benchmark'].replace('_', ' ')}: {score['metric'].replace('_', ' ')}"

@@ -58,7 +58,8 @@ def print_scores(console: Console, root: Path) -> None:
 def score_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """Format the headline scores (no breakdowns, whose names hold a "/")."""
     gain = metrics["image_minus_blind"]
-    rows = [("image minus blind", *_numbers(gain), "0", str(gain["n"]))]
+    known = (*_numbers(gain), "0", str(gain["n"])) if gain else ("not known", "no blind row", "0", "0")
+    rows = [("image minus blind", *known)]
     for score in metrics["scores"]:
         if "/" not in score["benchmark"]:
             name = f"{score['benchmark']} ({score['metric']})"

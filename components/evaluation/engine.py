@@ -81,7 +81,8 @@ def answer_closed(
 def _choose(ask: Ask, scores: np.ndarray) -> Answer:
     best = int(np.argmax(scores))
     weights = np.exp(scores - scores.max())
-    return Answer(ask.options[best], choice=best, confidence=float(weights[best] / weights.sum()))
+    shares = tuple(float(share) for share in weights / weights.sum())
+    return Answer(ask.options[best], choice=best, confidence=shares[best], shares=shares)
 
 
 def score_options(
@@ -98,6 +99,22 @@ def score_options(
                 sums[target.number][target.option] += value
         advance(len({target.number for tree in batch for target in tree.targets}))
     return sums
+
+
+def measure_references(vlm: VLM, asks: Sequence[Ask], features: Features, *, batch_size: int) -> list[Answer]:
+    """Measure how likely each question's one option (the reference) is; nothing is chosen or generated."""
+    prompts = [closed_prompt(vlm, number, ask) for number, ask in enumerate(asks)]
+    sums, trees = np.zeros(len(asks)), make_trees(prompts)
+    for start in range(0, len(trees), batch_size):
+        batch = trees[start : start + batch_size]
+        for tree, logprobs in zip(batch, _tree_logprobs(vlm, batch, features), strict=True):
+            for target, value in zip(tree.targets, logprobs, strict=True):
+                sums[target.number] += value
+    lengths = [len(prompt.options[0]) for prompt in prompts]
+    return [
+        Answer("", log_probability=float(total / length), num_tokens=length)
+        for total, length in zip(sums, lengths, strict=True)
+    ]
 
 
 def closed_prompt(vlm: VLM, number: int, ask: Ask) -> ClosedPrompt:

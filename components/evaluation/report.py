@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.evaluation.answers import parse_boxes
+from components.evaluation.attention import HeatMap
+from components.evaluation.charts import (
+    calibration,
+    calibration_error,
+    confusion,
+    draw_calibration,
+    draw_confusion,
+    draw_scores,
+)
 from components.evaluation.exams import BLIND, MODEL, Exam
-from components.evaluation.items import Answer, Item
+from components.evaluation.items import Answer, Benchmark, Item
+from components.evaluation.references import Reference, references_of
 from components.quality.pictures import GOLD_COLOUR, PREDICTED_COLOUR, data_uri, draw_boxes, open_rgb, png_bytes
 from components.records import Prediction
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PictureType
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 NUM_SHOWN = 6
@@ -36,6 +48,7 @@ def render_report(
     predictions: Sequence[Prediction],
     metrics: Mapping[str, Any],
     images: Mapping[str, bytes],
+    heat: Sequence[HeatMap] = (),
 ) -> str:
     """Return the page; it depends on its arguments alone and opens offline."""
     from jinja2 import Environment, StrictUndefined
@@ -43,17 +56,53 @@ def render_report(
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     whole = [row for row in metrics["scores"] if "/" not in row["benchmark"]]
     parts = [row for row in metrics["scores"] if "/" in row["benchmark"]]
-    sections = [(exam.benchmark, *best_and_worst(exam, predictions, images)) for exam in exams]
     return page.from_string(TEMPLATE.read_text()).render(
         gap=metrics["image_minus_blind"],
+        details=metrics["details"],
         split=metrics["split"],
         whole=whole,
         parts=parts,
-        chart=data_uri(draw_scores(whole)),
-        chart_parts=data_uri(
-            draw_scores([row for row in parts if row["benchmark"].startswith("closed")] or whole)
-        ),
-        sections=sections,
+        chart=data_uri(draw_scores([row for row in whole if row["value"] <= 1])),
+        sections=[_section(exam, predictions, parts, images, heat) for exam in exams],
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """One benchmark in the report; a chart is "" where there is nothing to draw."""
+
+    benchmark: Benchmark
+    best: list[Shown]
+    worst: list[Shown]
+    parts: str
+    calibration: str
+    calibration_error: float
+    confusion: str
+    references: list[Reference]
+    heat: list[HeatMap]
+
+
+def _section(
+    exam: Exam,
+    predictions: Sequence[Prediction],
+    parts: Sequence[Mapping[str, Any]],
+    images: Mapping[str, bytes],
+    heat: Sequence[HeatMap],
+) -> Section:
+    name = exam.benchmark.name
+    mine = [row for row in predictions if row.benchmark == name and row.metric == exam.benchmark.metrics[0]]
+    own = [row for row in parts if row["benchmark"].split("/")[0] == name and row["value"] <= 1]
+    bins = calibration(mine)
+    pairs = confusion(mine) if exam.benchmark.answering == "choice" else []
+    return Section(
+        exam.benchmark,
+        *best_and_worst(exam, predictions, images),
+        data_uri(draw_scores(own)) if own else "",
+        data_uri(draw_calibration(bins)) if bins else "",
+        calibration_error(bins),
+        data_uri(draw_confusion(pairs)) if pairs else "",
+        references_of(name),
+        [one for one in heat if one.benchmark == name],
     )
 
 
@@ -65,8 +114,9 @@ def best_and_worst(
     mine = [row for row in predictions if row.benchmark == exam.benchmark.name and row.metric == metric]
     score = {(row.system, row.item_id): row.score for row in mine}
     sure = {row.item_id: row.confidence for row in mine if row.system == MODEL}
-    place = {item.item_id: index for index, item in enumerate(exam.items)}
-    best = sorted(place, key=lambda name: (-score[MODEL, name], score[BLIND, name], name))[:NUM_SHOWN]
+    place = {item.item_id: index for index, item in enumerate(exam.items) if (MODEL, item.item_id) in score}
+    blind = {name: score.get((BLIND, name), 0.0) for name in place}
+    best = sorted(place, key=lambda name: (-score[MODEL, name], blind[name], name))[:NUM_SHOWN]
     worst = sorted(place, key=lambda name: (score[MODEL, name], -sure[name], name))[:NUM_SHOWN]
     return (
         [_shown(exam, place[name], score[MODEL, name], images) for name in best],
@@ -78,13 +128,23 @@ def _shown(exam: Exam, index: int, score: float, images: Mapping[str, bytes]) ->
     item, answer = exam.items[index], exam.answers[MODEL][index]
     question = item.question.replace(PLACEHOLDER, "").strip()
     picture = data_uri(draw_item(item, answer, images))
-    return Shown(item, question, answer.text, exam.answers[BLIND][index].text, score, picture)
+    blind = exam.no_blind or exam.answers[BLIND][index].text
+    return Shown(item, question, answer.text, blind, score, picture)
 
 
 def draw_item(item: Item, answer: Answer, images: Mapping[str, bytes]) -> bytes:
     """Return the item's first image as PNG with gold and predicted boxes drawn."""
+    if not item.record_ids:
+        return png_bytes(blank())
     groups = [(item.boxes, GOLD_COLOUR), (parse_boxes(answer.text) if item.boxes else (), PREDICTED_COLOUR)]
     return png_bytes(draw_boxes(open_rgb(images[item.record_ids[0]]), groups))
+
+
+def blank() -> PictureType:
+    """Return a grey field, for items without an image."""
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64), (230, 230, 230))
 
 
 def sample_pictures(exams: Sequence[Exam], images: Mapping[str, bytes], *, number: int = 4) -> dict[str, bytes]:
@@ -94,26 +154,3 @@ def sample_pictures(exams: Sequence[Exam], images: Mapping[str, bytes], *, numbe
         for exam in exams
         for item, answer in list(zip(exam.items, exam.answers[MODEL], strict=True))[:number]
     }
-
-
-def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw values with intervals, majority and blind as marks, as PNG (the same rows give the same bytes)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 0.8 + 0.32 * len(rows)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    places = [len(rows) - index for index in range(len(rows))]
-    values = [row["value"] for row in rows]
-    low = [max(0.0, row["value"] - row["low"]) for row in rows]
-    high = [max(0.0, row["high"] - row["value"]) for row in rows]
-    axes.barh(places, values, xerr=[low, high], color="#3b6fb6", ecolor="#1c2330", height=0.62, capsize=2.5)
-    axes.plot([row["baseline"] for row in rows], places, "D", color="#c58b1b", label="majority")
-    axes.plot([row["blind"] for row in rows], places, "o", color="#b3261e", label="blind")
-    axes.set_yticks(places, [f"{row['benchmark']} {row['metric']}" for row in rows], fontsize=7)
-    axes.set_xlim(0, 1)
-    axes.legend(fontsize=7, loc="lower right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

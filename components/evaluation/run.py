@@ -6,47 +6,36 @@ metrics file that DVC and the promotion gate read. Nothing is tuned here; the sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.errors import BenchmarkError
+from components.evaluation.cards import Artefacts, data_card, model_card, read_artefacts
 from components.evaluation.catalog import load_benchmarks
-from components.evaluation.exams import (
-    BLIND,
-    MODEL,
-    Exam,
-    answer_baselines,
-    judge,
-    make_exams,
-    preprocessing_hash,
-    protocol_fingerprint,
-    read_items,
-)
-from components.evaluation.scores import difference_row, image_minus_blind, make_scores, score_row
-from components.quality.pictures import open_rgb
-from components.records import Prediction, Score, prediction_schema, to_rows
+from components.evaluation.contamination import items_seen, pictures_trained_on
+from components.evaluation.examination import Examination, commit_outputs, examine
+from components.evaluation.exams import Exam, make_exams, read_items
+from components.evaluation.items import Item
+from components.evaluation.summary import flat_metrics, print_scores
+from components.records import NOT_STATED
 from components.settings import Evaluation, Settings
 from components.tracking.commit import write_bytes, write_json
+from components.tracking.digest import digest_json
 from components.tracking.lookup import rows_by_id
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import write_table
-
-if TYPE_CHECKING:
-    from components.model.vlm import VLM
 
 METRICS = Path("metrics/evaluation.json")
-BLIND_BENCHMARK = "closed_questions"
-GENERATED_AT_ONCE = 48
-Steps = Callable[[str, int], Callable[[int], None]]
+ROW_COLUMNS = ("image", "sha256", "perceptual_hash", "task", "body_part", "study_key", "facts")
+Rows = dict[str, dict[str, Any]]
 
 
 def run_evaluate(settings: Settings) -> None:
     """Answer, judge, score, report.
 
     Raises:
-        BenchmarkError: the split holds nothing to ask, or one patient only.
+        BenchmarkError: the split holds nothing to ask.
         CheckpointError: the last stage's model is not there.
     """
     root, chosen = settings.work_root, settings.evaluation
@@ -56,23 +45,20 @@ def run_evaluate(settings: Settings) -> None:
         "evaluate", settings, output=root / "evaluation", inputs=inputs, sections=["evaluation", "seed"]
     ) as work:
         exams = plan(curated, chosen, seed=settings.seed)
-        images = load_images(records, exams)
-        with _progress() as steps:
-            answer_all(
-                model, exams, images, batch_size=chosen.batch_size, max_new_tokens=chosen.max_new_tokens,
-                threads=settings.cluster.threads, steps=steps,
-            )  # fmt: skip
+        rows = load_rows(records, exams)
+        seen = pictures_trained_on(records, curated)
         for exam in exams:
-            answer_baselines(exam, seed=settings.seed)
-        predictions = [prediction for exam in exams for prediction in judge(exam)]
-        fingerprints = _fingerprints(exams, model, chosen.max_new_tokens)
-        scores = make_scores(predictions, fingerprints, resamples=chosen.bootstrap, seed=settings.seed)
-        metrics = summarise(
-            predictions, scores, split=chosen.split, resamples=chosen.bootstrap, seed=settings.seed
-        )
-        _commit(work, exams, predictions, metrics, images)
-        write_json(METRICS, metrics)
-    print_scores(metrics)
+            exam.items = [with_facts(item, rows) for item in exam.items]
+            exam.seen = frozenset(items_seen(exam.items, rows, seen))
+            exam.data = digest_json({name: rows[name]["sha256"] for name in pictures_of(exam)})
+        images = {name: row["image"] for name, row in rows.items()}
+        examined = examine(settings, exams, images, model=model, split=chosen.split)
+        commit_outputs(work.scratch, examined, images)
+        _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
+        _log(work, examined)
+        write_json(METRICS, examined.metrics)
+    examined.forget_journals()
+    print_scores(examined.metrics)
 
 
 def plan(curated: Path, chosen: Evaluation, *, seed: int) -> list[Exam]:
@@ -91,160 +77,53 @@ def plan(curated: Path, chosen: Evaluation, *, seed: int) -> list[Exam]:
     return exams
 
 
-def load_images(records: Path, exams: Sequence[Exam]) -> dict[str, bytes]:
-    """Read the bytes of every image that some system sees.
+def load_rows(records: Path, exams: Sequence[Exam]) -> Rows:
+    """Read every record that some system sees: its image, hashes, and what breakdowns ask for.
 
     Raises:
         BenchmarkError: an item's record is not there.
     """
-    needed = {name for exam in exams for item in exam.items for name in item.record_ids}
-    needed |= {name for exam in exams for names in exam.blind.values() for name in names}
-    rows = rows_by_id(records, needed, ["image"])
+    needed = {name for exam in exams for name in pictures_of(exam)}
+    rows = rows_by_id(records, needed, ROW_COLUMNS)
     absent = sorted(needed - rows.keys())
     if absent:
         raise BenchmarkError(
             f"{len(absent)} records are absent: {absent[:3]}", where=str(records), fix="dvc repro"
         )
-    return {name: rows[name]["image"] for name in sorted(needed)}
+    return {name: rows[name] for name in sorted(needed)}
 
 
-def answer_all(
-    model: Path,
-    exams: Sequence[Exam],
-    images: Mapping[str, bytes],
-    *,
-    batch_size: int,
-    max_new_tokens: int,
-    threads: int,
-    steps: Steps,
-) -> None:
-    """Let the model answer every exam with its own images and with another patient's.
-
-    Both systems' questions go in one pass, so that an image shared by them is read by the model once.
-    """
-    import torch
-
-    from components.evaluation import engine
-    from components.model.vlm import load_vlm
-
-    torch.set_num_threads(threads)
-    vlm = load_vlm(model, dtype=torch.bfloat16)
-    with engine.inference():
-        pictures = ((name, open_rgb(content)) for name, content in images.items())
-        features = engine.encode_images(vlm, pictures, advance=steps("images", len(images)))
-        for exam in exams:
-            _answer_exam(vlm, exam, features, batch_size, max_new_tokens, steps)
+def pictures_of(exam: Exam) -> list[str]:
+    """Name every picture that some system of an exam is shown."""
+    own = {name for item in exam.items for name in item.record_ids}
+    return sorted(own | {name for names in exam.blind.values() for name in names})
 
 
-def _answer_exam(
-    vlm: VLM, exam: Exam, features: Mapping[str, Any], batch_size: int, max_new_tokens: int, steps: Steps
-) -> None:
-    from components.evaluation import engine
-
-    asks = [*exam.asks(MODEL), *exam.asks(BLIND)]
-    advance = steps(exam.benchmark.name, len(asks))
-    if exam.benchmark.answering == "choice":
-        answers = engine.answer_closed(vlm, asks, features, batch_size=batch_size, advance=advance)
-    else:
-        answers = engine.generate_texts(
-            vlm, asks, features, max_new_tokens=max_new_tokens, batch_size=GENERATED_AT_ONCE, advance=advance
-        )
-    half = len(exam.items)
-    exam.answers[MODEL], exam.answers[BLIND] = answers[:half], answers[half:]
+def with_facts(item: Item, rows: Rows) -> Item:
+    """Return the item with what its first image's record states and the pair does not (task, organ, sex, …)."""
+    row = rows[item.record_ids[0]]
+    stated = {name.replace(" ", "_"): value for name, value in row["facts"] or ()}
+    stated |= {"task": row["task"], "organ": row["body_part"], "study": row["study_key"]}
+    kept = {name: value for name, value in stated.items() if value and value != NOT_STATED}
+    return replace(item, facts=tuple(sorted((kept | dict(item.facts)).items())))
 
 
-def _fingerprints(exams: Sequence[Exam], model: Path, max_new_tokens: int) -> dict[str, str]:
-    preprocessing = preprocessing_hash(model)
-    return {
-        exam.benchmark.name: protocol_fingerprint(exam, preprocessing=preprocessing, max_new_tokens=max_new_tokens)
-        for exam in exams
-    }
+def _write_cards(folder: Path, examined: Examination, *, records: Path, curated: Path, model: Path) -> None:
+    """Write both cards from the manifests of what the stage read, and its own scores."""
+    manifests = {path.name: path / "manifest.json" for path in (records, curated, model)}
+    artefacts = Artefacts({**read_artefacts(manifests), "scores.json": examined.metrics})
+    card = model_card(artefacts, model=model.name, scores="scores.json")
+    write_bytes(folder / "model_card.md", card.encode())
+    card = data_card(artefacts, records=records.name, curated=curated.name)
+    write_bytes(folder / "data_card.md", card.encode())
 
 
-def summarise(
-    predictions: Sequence[Prediction], scores: Sequence[Score], *, split: str, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Return what `metrics/evaluation.json` holds."""
-    difference = image_minus_blind(predictions, benchmark=BLIND_BENCHMARK, resamples=resamples, seed=seed)
-    return {
-        "split": split,
-        "image_minus_blind": difference_row(difference),
-        "scores": [score_row(score) for score in scores],
-    }
-
-
-def _commit(
-    work: StageWork,
-    exams: Sequence[Exam],
-    predictions: Sequence[Prediction],
-    metrics: Mapping[str, Any],
-    images: Mapping[str, bytes],
-) -> None:
-    from components.evaluation.report import render_report, sample_pictures
-
-    write_table(work.scratch / "predictions", to_rows(predictions), prediction_schema())
-    write_json(work.scratch / "scores.json", metrics)
-    page = render_report(exams, predictions, metrics, images)
-    write_bytes(work.scratch / "report.html", page.encode())
-    num_items = sum(len(exam.items) for exam in exams)
-    work.count(read=num_items, kept=num_items)
-    work.details |= {"items": {exam.benchmark.name: len(exam.items) for exam in exams}}
-    work.run.log_artifact(work.scratch / "report.html")
-    for name, content in sample_pictures(exams, images).items():
-        write_bytes(work.scratch / "pictures" / name, content)
-        work.run.log_artifact(work.scratch / "pictures" / name, "pictures")
-    work.run.log_metrics(flat_metrics(metrics))
-
-
-def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Name each number for the tracking store: "closed_questions/accuracy", "…/low", "…/majority"."""
-    flat = {f"image_minus_blind/{name}": metrics["image_minus_blind"][name] for name in ("value", "low", "high")}
-    for row in metrics["scores"]:
-        name = f"{row['benchmark']}/{row['metric']}"
-        flat[name] = row["value"]
-        if "/" not in row["benchmark"]:
-            flat |= {f"{name}/low": row["low"], f"{name}/high": row["high"], f"{name}/majority": row["baseline"]}
-    return flat
-
-
-@contextmanager
-def _progress() -> Generator[Steps]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
-
-        def steps(name: str, total: int) -> Callable[[int], None]:
-            task = progress.add_task(name, total=total)
-            return lambda number: progress.advance(task, number)
-
-        yield steps
-
-
-def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Print whole benchmarks and the closed questions by part; the report holds every breakdown."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("score", "value", "95 %", "majority", "blind", "n/patients"):
-        table.add_column(column, no_wrap=True)
-    for row in metrics["scores"]:
-        benchmark, _, part = row["benchmark"].partition("/")
-        if part and benchmark != BLIND_BENCHMARK:
-            continue
-        name = f"  {part.partition('=')[2]}" if part else f"{benchmark} {row['metric']}"
-        values = (f"{row['value']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}", f"{row['baseline']:.3f}")
-        counts = (f"{row['blind']:.3f}", f"{row['n']}/{row['num_patients']}")
-        table.add_row(name, *values, *counts, style="dim" if part else "bold")
-    console = Console()
-    console.print(table)
-    unread = {row["benchmark"]: row["unparsed"] for row in metrics["scores"] if "/" not in row["benchmark"]}
-    console.print(f"answers that could not be read, counted as wrong: {unread}")
-    gap = metrics["image_minus_blind"]
-    few = " (few patients: the interval is rough)" if gap["few_patients"] else ""
-    console.print(
-        f"image minus blind, closed questions: {gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), "
-        f"{gap['n']} questions, {gap['num_patients']} patients{few}"
-    )
+def _log(work: StageWork, examined: Examination) -> None:
+    sizes = {exam.benchmark.name: len(exam.items) for exam in examined.exams}
+    work.count(read=sum(sizes.values()), kept=sum(sizes.values()))
+    work.details |= {"items": sizes}
+    for name in ("report.html", "model_card.md", "data_card.md"):
+        work.run.log_artifact(work.scratch / name)
+    for path in sorted((work.scratch / "pictures").glob("*.png")):
+        work.run.log_artifact(path, "pictures")
+    work.run.log_metrics(flat_metrics(examined.metrics))

@@ -7,11 +7,10 @@ with many questions first. The blind assignment gives each question images of an
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TypeVar
 
-from components.errors import BenchmarkError
 from components.evaluation.items import Item
 from components.records import stable_id
 
@@ -42,11 +41,10 @@ def blind_images(items: Sequence[Item], *, seed: int) -> dict[str, tuple[str, ..
 
     Items with as many images are laid in a seeded order of patients and rotated by the largest patient's
     number of items, which never returns to the same patient unless he has more than half of them; what is
-    left is drawn from the images of other patients.
-
-    Raises:
-        BenchmarkError: all items are of one patient, so no other patient's image exists.
+    left is drawn from the images of other patients. Empty when `why_no_blind` says that no such images exist.
     """
+    if why_no_blind(items):
+        return {}
     by_number: defaultdict[int, list[Item]] = defaultdict(list)
     for item in items:
         by_number[len(item.record_ids)].append(item)
@@ -61,6 +59,30 @@ def blind_images(items: Sequence[Item], *, seed: int) -> dict[str, tuple[str, ..
     return assigned
 
 
+def why_no_blind(items: Sequence[Item]) -> str:
+    """Say why these items have no blind system, or "": it needs a foreign image for every item that has one."""
+    shown = [item for item in items if item.record_ids]
+    if not shown:
+        return "no blind row: no images"
+    if len({item.patient_key for item in shown}) == 1:
+        return "no blind row: one patient"
+    owners: defaultdict[str, set[str]] = defaultdict(set)
+    for item in shown:
+        for record_id in item.record_ids:
+            owners[record_id].add(item.patient_key)
+    if len(owners) == 1:
+        return "no blind row: one image"
+    alone = sum(not _has_foreign(item, owners) for item in shown)
+    return f"no blind row: no other patient's image for {alone} of {len(items)} items" if alone else ""
+
+
+def _has_foreign(item: Item, owners: Mapping[str, set[str]]) -> bool:
+    return any(
+        record_id not in item.record_ids and patients != {item.patient_key}
+        for record_id, patients in owners.items()
+    )
+
+
 def _blind_rank(item: Item, seed: int) -> tuple[str, ...]:
     return stable_id("blind", seed, item.patient_key), item.patient_key, *item.record_ids, item.item_id
 
@@ -73,10 +95,5 @@ def _drawn(item: Item, items: Sequence[Item], seed: int) -> tuple[str, ...]:
         for record_id in other.record_ids
         if record_id not in item.record_ids
     }
-    if not others:
-        raise BenchmarkError(
-            "no blind baseline: the items are all of one patient", where=f"item {item.item_id}",
-            fix="evaluate on a split of two patients or more",
-        )  # fmt: skip
     ranked = sorted(others, key=lambda record_id: stable_id("blind", seed, item.item_id, record_id))
     return tuple(ranked[index % len(ranked)] for index in range(len(item.record_ids)))

@@ -1,19 +1,137 @@
-"""Predictions to scores: each metric overall and broken down, with interval, baselines and fingerprint."""
+"""Judged answers to scores: each metric overall, broken down and on the clean items, with interval and test."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.errors import BenchmarkError
-from components.evaluation.exams import BLIND, MAJORITY, MODEL
-from components.evaluation.statistics import PairedDifference, cluster_interval, paired_difference
-from components.records import Prediction, Score
+from components.evaluation.exams import BLIND, MAJORITY, MODEL, cluster_of
+from components.evaluation.items import Benchmark, CorpusMetric, Judged
+from components.evaluation.statistics import (
+    Interval,
+    PairedDifference,
+    cluster_interval,
+    holm,
+    jackknife_interval,
+    paired_difference,
+)
+from components.records import NOT_STATED, Prediction, Score
 
-BREAKDOWNS = ("modality", "question_type", "language")
+BREAKDOWNS = ("modality", "department", "task", "organ", "question_type", "language", "sex", "age_band")
+CLEAN = "clean"
 DIGITS = 6
+Systems = Mapping[str, Sequence[Judged]]
 Table = dict[str, list[Prediction]]  # system -> predictions, in order of item
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What all scores of one benchmark share: fingerprint, the items training saw, the test's draws."""
+
+    fingerprint: str
+    resamples: int
+    seed: int
+    seen: frozenset[str] = field(default_factory=frozenset)
+
+
+def make_scores(benchmark: Benchmark, systems: Systems, scoring: Scoring) -> list[Score]:
+    """Return the model's scores: the whole benchmark, its clean part, each breakdown, then corpus metrics.
+
+    The test is of the model against the majority baseline, corrected by Holm over the groups of one breakdown.
+    """
+    scores: list[Score] = []
+    for metric in benchmark.metrics:
+        table = {
+            system: [row for row in rows if metric in row.judgement.scores] for system, rows in systems.items()
+        }
+        if table.get(MODEL):
+            scores += _of_metric(benchmark.name, metric, table, scoring)
+    scores += [_corpus_score(benchmark.name, metric, systems, scoring) for metric in benchmark.corpus_metrics]
+    return scores
+
+
+def in_order(scores: Iterable[Score]) -> list[Score]:
+    """Return whole benchmarks first, then their parts, each by name; a benchmark's headline metric stays first."""
+    return sorted(scores, key=lambda score: ("/" in score.benchmark, score.benchmark))
+
+
+def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iterator[Score]:
+    yield _score(name, metric, table, scoring)
+    clean = {row.item.item_id for row in table[MODEL]} - scoring.seen
+    if scoring.seen and clean:
+        yield _score(f"{name}/{CLEAN}", metric, _part(table, clean), scoring)
+    for column in BREAKDOWNS:
+        scores = [
+            _score(f"{name}/{column}={value}", metric, _part(table, ids), scoring)
+            for value, ids in groups_by(column, table[MODEL]).items()
+        ]
+        corrected = holm({score.benchmark: score.details["p"] for score in scores})
+        yield from (
+            replace(score, details={**score.details, "p_holm": corrected[score.benchmark]}) for score in scores
+        )
+
+
+def groups_by(column: str, rows: Sequence[Judged]) -> dict[str, set[str]]:
+    """Return {value: item ids} of a breakdown by name; {} unless the items differ in it."""
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        groups[value_of(column, row)].add(row.item.item_id)
+    if len(groups) < 2:
+        return {}
+    return {value: groups[value] for value in sorted(groups) if value != NOT_STATED}
+
+
+def value_of(column: str, row: Judged) -> str:
+    """Return what an item states under a breakdown's name, NOT_STATED when it says nothing."""
+    own = getattr(row.item, column, "")
+    return (own if isinstance(own, str) and own else row.item.fact(column)) or NOT_STATED
+
+
+def _part(table: Systems, ids: set[str]) -> dict[str, list[Judged]]:
+    return {system: [row for row in rows if row.item.item_id in ids] for system, rows in table.items()}
+
+
+def _score(name: str, metric: str, table: Systems, scoring: Scoring) -> Score:
+    values = {system: [row.judgement.scores[metric] for row in rows] for system, rows in table.items() if rows}
+    clusters = [cluster_of(row.item) for row in table[MODEL]]
+    interval = cluster_interval(values[MODEL], clusters)
+    others = {system: _mean(values[system]) for system in sorted(values) if system not in (MODEL, MAJORITY)}
+    lead = paired_difference(
+        values[MODEL], values[MAJORITY], clusters, resamples=scoring.resamples, seed=scoring.seed
+    )
+    unparsed = sum(not row.judgement.is_parsed for row in table[MODEL])
+    return _row(name, metric, interval, scoring, _mean(values[MAJORITY]), unparsed, {**others, "p": lead.p})
+
+
+def _corpus_score(name: str, metric: CorpusMetric, systems: Systems, scoring: Scoring) -> Score:
+    """Score a number of many items; where it is not defined it is nan, and the metrics file says null."""
+    rows = systems[MODEL]
+    interval = jackknife_interval(
+        rows, [cluster_of(row.item) for row in rows], metric.compute, limits=(metric.low, metric.high)
+    )
+    others = {system: metric.compute(rows) for system, rows in sorted(systems.items()) if system != MODEL}
+    baseline = others.pop(MAJORITY)
+    unparsed = sum(not row.judgement.is_parsed for row in rows)
+    return _row(name, metric.name, interval, scoring, baseline, unparsed, others)
+
+
+def _row(
+    name: str, metric: str, interval: Interval, scoring: Scoring, baseline: float, unparsed: int,
+    details: dict[str, float],
+) -> Score:  # fmt: skip
+    return Score(
+        benchmark=name, metric=metric, value=interval.value, low=interval.low, high=interval.high, n=interval.n,
+        baseline=baseline, fingerprint=scoring.fingerprint, num_clusters=interval.num_clusters,
+        unparsed=unparsed, details=details,
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def by_system(predictions: Iterable[Prediction]) -> Table:
@@ -24,56 +142,15 @@ def by_system(predictions: Iterable[Prediction]) -> Table:
     return dict(table)
 
 
-def make_scores(
-    predictions: Sequence[Prediction], fingerprints: Mapping[str, str], *, resamples: int, seed: int
-) -> list[Score]:
-    """Return the model's scores, whole benchmarks first, then each breakdown by name."""
-    groups: defaultdict[tuple[str, str], list[Prediction]] = defaultdict(list)
-    for row in predictions:
-        groups[row.benchmark, row.metric].append(row)
-    scores = []
-    for (benchmark, metric), rows in sorted(groups.items()):
-        for name, part in _parts(benchmark, rows):
-            table = by_system(part)
-            if MODEL in table:
-                fingerprint = fingerprints[benchmark]
-                scores.append(_score(name, metric, table, fingerprint, resamples=resamples, seed=seed))
-    return sorted(scores, key=lambda score: ("/" in score.benchmark, score.benchmark, score.metric))
-
-
-def _parts(benchmark: str, rows: Sequence[Prediction]) -> Iterator[tuple[str, list[Prediction]]]:
-    yield benchmark, list(rows)
-    for column in BREAKDOWNS:
-        values = sorted({getattr(row, column) for row in rows})
-        for value in values if len(values) > 1 else ():
-            yield f"{benchmark}/{column}={value}", [row for row in rows if getattr(row, column) == value]
-
-
-def _score(name: str, metric: str, table: Table, fingerprint: str, *, resamples: int, seed: int) -> Score:
-    model = table[MODEL]
-    clusters = [row.patient_key for row in model]
-    interval = cluster_interval([row.score for row in model], clusters, resamples=resamples, seed=seed)
-    others = {system: _mean(rows) for system, rows in sorted(table.items()) if system not in (MODEL, MAJORITY)}
-    return Score(
-        benchmark=name, metric=metric, value=interval.value, low=interval.low, high=interval.high, n=interval.n,
-        baseline=_mean(table[MAJORITY]), fingerprint=fingerprint, num_clusters=interval.num_clusters,
-        unparsed=sum(not row.is_parsed for row in model), details=others,
-    )  # fmt: skip
-
-
-def _mean(rows: Sequence[Prediction]) -> float:
-    return sum(row.score for row in rows) / len(rows)
-
-
 def image_minus_blind(
-    predictions: Sequence[Prediction], *, benchmark: str, resamples: int, seed: int
+    predictions: Sequence[Prediction], *, benchmark: str, metric: str, resamples: int, seed: int
 ) -> PairedDifference:
     """Return the paired difference in a benchmark between the model and itself shown other patients' images.
 
     Raises:
         BenchmarkError: the benchmark has no items on this split.
     """
-    table = by_system(row for row in predictions if row.benchmark == benchmark)
+    table = by_system(row for row in predictions if (row.benchmark, row.metric) == (benchmark, metric))
     if MODEL not in table or BLIND not in table:
         raise BenchmarkError(
             f"no {benchmark} answered by the model with and without its images",
@@ -85,14 +162,22 @@ def image_minus_blind(
     )
 
 
-def score_row(score: Score) -> dict[str, Any]:
-    """Return a score as the metrics file holds it; the other systems' values lie beside the baseline."""
+def score_row(score: Score, *, no_blind: str = "") -> dict[str, Any]:
+    """Return a score as the metrics file holds it; the other systems' values lie beside the baseline.
+
+    Without a blind system its value is null and `note` says why; null, too, is what is not defined (nan).
+    """
+    absent = {BLIND: None, "note": no_blind} if no_blind else {}
     numbers = {"value": score.value, "low": score.low, "high": score.high, "baseline": score.baseline}
     return {
         "benchmark": score.benchmark, "metric": score.metric, "n": score.n, "num_patients": score.num_clusters,
         "unparsed": score.unparsed, "fingerprint": score.fingerprint,
-        **{name: round(value, DIGITS) for name, value in {**numbers, **score.details}.items()},
+        **{name: _written(value) for name, value in {**numbers, **score.details}.items()}, **absent,
     }  # fmt: skip
+
+
+def _written(value: float) -> float | None:
+    return round(value, DIGITS) if math.isfinite(value) else None
 
 
 def difference_row(difference: PairedDifference) -> dict[str, Any]:
@@ -103,4 +188,5 @@ def difference_row(difference: PairedDifference) -> dict[str, Any]:
         "high": round(interval.high, DIGITS), "n": interval.n, "num_patients": interval.num_clusters,
         "few_patients": interval.is_rough, "wins": difference.wins, "losses": difference.losses,
         "ties": difference.ties, "mcnemar_p": round(difference.mcnemar_p, DIGITS),
+        "p": round(difference.p, DIGITS),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import TrackingError
+from components.evaluation.protocol import parts_of
 from components.evaluation.statistics import paired_difference
 from components.registry.gate import Comparison, Evidence
 from components.tracking.digest import digest_file, digest_json, digest_tree, files_below
@@ -37,9 +38,17 @@ def gather_evidence(
         quality=quality_of(checked),
         lineage=tuple(asdict(row) for row in lineage),
         image_minus_blind=scores.get("image_minus_blind"),
+        no_blind=no_blind_words(scores),
+        protocol=parts_of(scores, primary),
         scores=tuple(scores.get("scores", ())),
         items=primary_items(evaluation / "predictions", primary),
     )
+
+
+def no_blind_words(metrics: Mapping[str, Any]) -> str:
+    """Join the evaluation's reasons for missing blind rows: "closed_questions: no blind row: one patient"."""
+    reasons = metrics.get("details", {}).get("no_blind", {})
+    return "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
 
 
 def candidate_of(evidence: Evidence, *, policy_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
@@ -156,13 +165,19 @@ def quality_of(checked: Path) -> dict[str, Any] | None:
 
 
 def primary_items(predictions: Path, primary: str) -> dict[str, tuple[str, float]]:
-    """Return the model's answers on the primary benchmark: item -> (patient, score); empty when not kept."""
+    """Return the model's answers on the primary benchmark: item -> (patient, score); empty when not kept.
+
+    The score is the benchmark's headline metric: the first that its predictions name.
+    """
     if not any(predictions.glob("part-*.parquet")):
         return {}
-    columns = ["item_id", "benchmark", "system", "patient_key", "score"]
-    rows = (row for row in iterate_rows(predictions, columns) if row["system"] == "model")
+    columns = ["item_id", "benchmark", "system", "patient_key", "score", "metric"]
+    wanted = ("model", primary)
+    rows = [row for row in iterate_rows(predictions, columns) if (row["system"], row["benchmark"]) == wanted]
     return {
-        row["item_id"]: (row["patient_key"], float(row["score"])) for row in rows if row["benchmark"] == primary
+        row["item_id"]: (row["patient_key"], float(row["score"]))
+        for row in rows
+        if row["metric"] == rows[0]["metric"]
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from components.errors import ConfigError
+from components.evaluation.protocol import why_not_comparable
 
 Outcome = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
 Result = Literal["passed", "failed", "inconclusive"]
@@ -32,7 +33,9 @@ class Evidence:
     package_digest: str = ""  # the weights in the registered package
     quality: Mapping[str, Any] | None = None  # passed, failed, rejected_share
     lineage: tuple[Mapping[str, Any], ...] = ()  # stage, output, digest, fingerprint, run_id, gaps
-    image_minus_blind: Mapping[str, float] | None = None
+    image_minus_blind: Mapping[str, Any] | None = None
+    no_blind: str = ""  # why a benchmark has no blind row
+    protocol: Mapping[str, str] = field(default_factory=dict)  # of the primary: part -> hash
     scores: tuple[Mapping[str, Any], ...] = ()
     items: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # primary: item -> (patient, score)
     version: str = ""
@@ -200,7 +203,8 @@ def beats_blind(case: Case) -> Finding:
     """The model sees: its lead over itself with other patients' images is above the threshold for sure."""
     margin = case.candidate.image_minus_blind
     if not margin or margin.get("low") is None:
-        return Finding("", "failed", "missing evidence: image minus blind")
+        reason = f" ({case.candidate.no_blind})" if case.candidate.no_blind else ""
+        return Finding("", "failed", f"missing evidence: image minus blind{reason}")
     measured = {name: float(margin[name]) for name in ("value", "low", "high", "n") if name in margin}
     words = f"image minus blind {_interval(measured)}, must be above {case.policy.blind_threshold:g}"
     return Finding("", "passed" if margin["low"] > case.policy.blind_threshold else "failed", words, measured)
@@ -215,11 +219,18 @@ def not_worse_than_champion(case: Case) -> Finding:
     ours, theirs = (_primary(model, case.policy.primary) for model in (case.candidate, case.champion))
     if ours is None:
         return Finding("", "failed", f"missing evidence: the score {case.policy.primary!r}")
-    if theirs is None or ours["fingerprint"] != theirs["fingerprint"]:
-        return Finding("", "inconclusive", "another protocol fingerprint: evaluate the champion again first")
+    reason = _why_not_comparable(case, ours, theirs)
+    if theirs is None or reason:
+        return Finding("", "inconclusive", f"{reason}; evaluate the champion again first")
     if case.comparison is not None:
         return _paired(case.comparison, case.policy.margin)
     return _unpaired(ours, theirs, case.policy.margin)
+
+
+def _why_not_comparable(case: Case, ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> str:
+    if theirs is None or case.champion is None:
+        return f"the champion has no score {case.policy.primary!r}"
+    return why_not_comparable(ours, theirs, our_parts=case.candidate.protocol, their_parts=case.champion.protocol)
 
 
 def reversibility(case: Case) -> Finding:

@@ -10,7 +10,9 @@ import pytest
 from components.errors import BenchmarkError
 from components.evaluation.baselines import mean_box, medoid, most_frequent_option, random_option, typical_caption
 from components.evaluation.catalog import find_benchmark, load_benchmarks
-from components.evaluation.items import Answer, item_from_pair
+from components.evaluation.items import Answer, Item, item_from_pair
+from components.evaluation.published import load_published
+from tests.fakes.benchmarks import LAYOUTS
 from tests.fakes.items import make_item
 from tests.fakes.tables import make_corpus
 
@@ -22,16 +24,24 @@ CAPTION = make_item(
 CLOSED = make_item(options=("CT", "MR"), gold="MR", question_type="modality")
 
 
+def first_item(name: str, folder: Path) -> Item:
+    """An item of the corpus, or the first item of the benchmark's published layout."""
+    corpus = {"boxes": BOX, "captions": CAPTION, "closed_questions": CLOSED}
+    if name in corpus:
+        return corpus[name]
+    return load_published(BENCHMARKS[name], LAYOUTS[name](folder)).items[0]
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_cards_are_complete_and_scores_are_shares(name: str) -> None:
+def test_cards_are_complete_and_scores_are_shares(name: str, tmp_path: Path) -> None:
     benchmark = BENCHMARKS[name]
     assert all(getattr(benchmark.card, field.name).strip() for field in fields(benchmark.card))
     assert benchmark.version >= 1 and Path(benchmark.file).stem == name
-    item = {"boxes": BOX, "captions": CAPTION, "closed_questions": CLOSED}[benchmark.name]
+    item = first_item(name, tmp_path)
     assert benchmark.takes(item)
     for text in ("", "nonsense"):
         judgement = benchmark.score(Answer(text), item)
-        assert list(judgement.scores) == list(benchmark.metrics)
+        assert set(judgement.scores) <= set(benchmark.metrics) and benchmark.metrics[0] in judgement.scores
         assert all(0.0 <= value <= 1.0 for value in judgement.scores.values())
     assert not benchmark.score(Answer(""), item).is_parsed
 
@@ -39,7 +49,11 @@ def test_cards_are_complete_and_scores_are_shares(name: str) -> None:
 def test_each_pair_goes_to_the_benchmark_that_fits() -> None:
     items = [item_from_pair(pair) for pair in make_corpus()[1]]
     taken = {name: sum(b.takes(item) for item in items if item) for name, b in BENCHMARKS.items()}
-    assert taken == {"boxes": 12, "captions": 12, "closed_questions": 24}
+    assert {name: number for name, number in taken.items() if number} == {
+        "boxes": 12,
+        "captions": 12,
+        "closed_questions": 24,
+    }
 
 
 def test_closed_questions_by_likelihood_and_by_text() -> None:

@@ -13,16 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from components.errors import BenchmarkError, CheckpointError
-from components.evaluation.catalog import load_benchmarks
-from components.evaluation.exams import make_exams, preprocessing_hash, protocol_fingerprint, read_items
-from components.evaluation.report import draw_scores
-from components.evaluation.run import METRICS, flat_metrics, load_images, plan, run_evaluate
-from components.evaluation.scores import image_minus_blind, make_scores
+from components.evaluation.charts import draw_scores
+from components.evaluation.run import METRICS, load_rows, plan, run_evaluate
+from components.evaluation.summary import blind_benchmark, flat_metrics
 from components.model.vlm import save_vlm
-from components.records import Prediction
 from components.settings import Recipe, Settings, settings_from
 from components.tracking.tables import read_table
-from tests.fakes.tables import FakeRun, make_corpus, write_corpus
+from tests.fakes.tables import FakeRun, make_corpus, pairs_of, write_corpus
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,15 +74,50 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     }
     assert "image minus blind" in capsys.readouterr().out
     assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
-    assert fake_run.artifacts[0] == "report.html" and "pictures/" in fake_run.artifacts[1]
+    assert fake_run.artifacts[:3] == ["report.html", "model_card.md", "data_card.md"]
+    assert "pictures/" in fake_run.artifacts[3]
+    written = Path("artifacts/evaluation")
+    assert "scores.json: image_minus_blind.value" in (written / "model_card.md").read_text()
+    assert "curated: counts.kept" in (written / "data_card.md").read_text()
+    assert {path.name for path in (written / "plots").iterdir()} == {
+        "scores.json", "calibration.json", "confusion.json"
+    }  # fmt: skip
+
+
+def test_one_patient_is_scored_without_a_blind_row(
+    settings: Settings, vlm, fake_run: FakeRun, capsys: pytest.CaptureFixture
+) -> None:
+    records, pairs = make_corpus()
+    alone = [replace(row, patient_key="test-one") if row.split == "test" else row for row in records]
+    write_corpus(settings.work_root, alone, [pair for record in alone for pair in pairs_of(record)])
+    save_vlm(vlm.model, vlm.processor, settings.work_root / "models" / settings.recipe.final_stage)
+    run_evaluate(settings)
+    metrics = json.loads(METRICS.read_text())
+    assert metrics["image_minus_blind"] is None
+    assert metrics["details"]["no_blind"]["closed_questions"] == "no blind row: one patient"
+    assert {(row["blind"], row["note"]) for row in metrics["scores"]} == {(None, "no blind row: one patient")}
+    assert "not known; boxes: no blind row: one patient" in capsys.readouterr().out.replace("\n", "")
+    assert "no blind row: one patient" in Path("artifacts/evaluation/report.html").read_text()
+    assert not any(name.startswith("image_minus_blind") for name in fake_run.metrics)
+
+
+def test_image_minus_blind_is_read_from_a_benchmark_that_has_a_blind_row() -> None:
+    assert blind_benchmark({"closed_questions": "", "boxes": ""}) == "closed_questions"
+    assert blind_benchmark({"closed_questions": "one patient", "boxes": ""}) == "boxes"
+    assert blind_benchmark({"closed_questions": "one patient"}) == ""
 
 
 def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun) -> None:
     run_evaluate(world)
     rows = read_table(Path("artifacts/evaluation/predictions")).to_pylist()
     closed = [row for row in rows if row["benchmark"] == "closed_questions"]
-    assert {row["system"] for row in closed} == {"model", "blind", "majority", "random"}
-    assert {row["system"] for row in rows if row["benchmark"] == "boxes"} == {"model", "blind", "majority"}
+    assert {row["system"] for row in closed} == {"model", "blind", "text_only", "majority", "random"}
+    assert {row["system"] for row in rows if row["benchmark"] == "boxes"} == {
+        "model",
+        "blind",
+        "text_only",
+        "majority",
+    }
     assert all(row["patient_key"].startswith("test-") and row["prompt"] and row["gold"] for row in rows)
     majority = [row for row in closed if row["system"] == "majority" and row["question_type"] == "presence"]
     assert majority and all(row["score"] == 1.0 for row in majority)
@@ -105,8 +137,11 @@ def test_the_report_opens_offline_and_shows_items(world: Settings, fake_run: Fak
     page = Path("artifacts/evaluation/report.html").read_text()
     assert "http://" not in page and "https://" not in page and "<script" not in page
     assert page.count("data:image/png;base64,") > 10
-    for words in ("Best", "Worst", "blind", "Where is the lung?", "Image minus blind"):
-        assert words in page
+    words = (
+        "Best|Worst|blind|Where is the lung?|Image minus blind|Calibration|Where the model looks|attention rollout"
+    )
+    for said in (*words.split("|"), "Does the heat lie on the box?", "Protocols"):
+        assert said in page
 
 
 def test_a_missing_model_is_named(settings: Settings, fake_run: FakeRun) -> None:
@@ -124,52 +159,7 @@ def test_an_empty_split_and_a_missing_image_are_errors(settings: Settings) -> No
         plan(root / "curated", settings.evaluation.model_copy(update={"split": "validation"}), seed=1)
     exams = plan(root / "curated", settings.evaluation.model_copy(update={"max_closed": 50}), seed=1)
     with pytest.raises(BenchmarkError, match="1 records are absent"):
-        load_images(root / "records", exams)
-
-
-def test_fingerprint_follows_the_protocol_and_nothing_else(world: Settings) -> None:
-    items = read_items(Path("artifacts/curated"), "test")
-    caps = {"closed": 6, "boxes": 2, "captions": 2}
-    exam = make_exams(load_benchmarks().values(), items, [], caps=caps, seed=1)[2]
-
-    def fingerprint(exam=exam, preprocessing: str = "p", tokens: int = 4) -> str:
-        return protocol_fingerprint(exam, preprocessing=preprocessing, max_new_tokens=tokens)
-
-    assert fingerprint() == fingerprint()
-    raised = replace(exam, benchmark=replace(exam.benchmark, version=9))
-    fewer = replace(exam, items=exam.items[:-1])
-    assert len({fingerprint(), fingerprint(raised), fingerprint(fewer), fingerprint(tokens=5),
-                fingerprint(preprocessing="q")}) == 5  # fmt: skip
-    assert len(preprocessing_hash(world.work_root / "models" / world.recipe.final_stage)) == 64
-
-
-def prediction(system: str, item: str, score: float, **changes) -> Prediction:
-    row = Prediction(
-        item, "closed_questions", system, f"p{item}", "CT", "presence", "", "", "", "", score, "accuracy"
-    )
-    return replace(row, **changes)
-
-
-def test_scores_break_down_and_count_the_unparsed() -> None:
-    rows = [
-        prediction(system, item, score, modality=modality, is_parsed=score > 0)
-        for system, scores in {"model": (1, 1, 0), "blind": (0, 1, 0), "majority": (1, 0, 0)}.items()
-        for item, score, modality in zip("abc", scores, ("CT", "CT", "MR"), strict=True)
-    ]
-    scores = {s.benchmark: s for s in make_scores(rows, {"closed_questions": "f"}, resamples=50, seed=0)}
-    assert list(scores) == ["closed_questions", "closed_questions/modality=CT", "closed_questions/modality=MR"]
-    whole = scores["closed_questions"]
-    assert (whole.value, whole.baseline, whole.n, whole.unparsed) == (
-        pytest.approx(2 / 3),
-        pytest.approx(1 / 3),
-        3,
-        1,
-    )
-    assert whole.details == {"blind": pytest.approx(1 / 3)} and whole.fingerprint == "f"
-    gap = image_minus_blind(rows, benchmark="closed_questions", resamples=50, seed=0)
-    assert gap.interval.value == pytest.approx(1 / 3) and (gap.wins, gap.losses) == (1, 0)
-    with pytest.raises(BenchmarkError, match="no closed_questions answered"):
-        image_minus_blind(rows[:3], benchmark="closed_questions", resamples=50, seed=0)
+        load_rows(root / "records", exams)
 
 
 def test_metrics_are_named_for_the_tracking_store() -> None:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.errors import BenchmarkError
-from components.evaluation.sampling import blind_images, sample_items
+from components.evaluation.sampling import blind_images, sample_items, why_no_blind
 from tests.fakes.items import make_item
 
 
@@ -69,6 +68,26 @@ def test_two_images_are_replaced_by_two() -> None:
     assert all(name.startswith("r1") for name in foreign)
 
 
-def test_one_patient_has_no_blind_baseline() -> None:
-    with pytest.raises(BenchmarkError, match="all of one patient"):
-        blind_images(crowd(3), seed=0)
+SHARED = [make_item(item_id=str(k), patient_key=f"p{k}", record_ids=("same",)) for k in range(3)]
+WIDE = make_item(item_id="wide", patient_key="p9", record_ids=("r0-0", "r1-0"))
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        (crowd(3), "one patient"),
+        (crowd(1), "one patient"),
+        (SHARED, "one image"),
+        ([make_item(record_ids=())], "no images"),
+        ([*crowd(1, 1), WIDE], "no other patient's image for 1 of 3 items"),
+    ],
+)
+def test_items_without_a_foreign_image_have_no_blind_system(items, reason: str) -> None:
+    assert why_no_blind(items) == f"no blind row: {reason}"
+    assert blind_images(items, seed=0) == {}
+
+
+def test_two_patients_have_a_blind_system_and_a_question_without_image_is_put_as_it_is() -> None:
+    items = [*crowd(1, 1), make_item(item_id="text", patient_key="p0", record_ids=())]
+    assert why_no_blind(items) == ""
+    assert blind_images(items, seed=0) == {"0-0": ("r1-0",), "1-0": ("r0-0",), "text": ()}

@@ -2,66 +2,161 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from components.evaluation import statistics
-from components.evaluation.statistics import cluster_interval, mcnemar_exact, paired_difference
+from components.evaluation.statistics import (
+    cluster_interval,
+    degrees_of_freedom,
+    difference_interval,
+    holm,
+    jackknife_interval,
+    mcnemar_exact,
+    paired_difference,
+    robust_error,
+    sign_flip_p,
+)
 
 
-def test_same_seed_same_interval_and_value_is_the_mean() -> None:
-    values, clusters = [1, 0, 1, 1, 0, 0], ["a", "a", "b", "b", "c", "c"]
-    first = cluster_interval(values, clusters, resamples=500, seed=1)
-    assert first == cluster_interval(values, clusters, resamples=500, seed=1)
-    assert first.value == pytest.approx(0.5)
-    assert (first.n, first.num_clusters) == (6, 3)
-    assert first.low <= first.value <= first.high
+def test_value_is_the_mean_and_lies_in_its_interval() -> None:
+    found = cluster_interval([1, 0, 1, 1, 0, 0], ["a", "a", "b", "b", "c", "c"])
+    assert found.value == pytest.approx(0.5)
+    assert (found.n, found.num_clusters) == (6, 3)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+def test_equal_clusters_by_hand() -> None:
+    """Means 0, 0.5, 1 of three patients: error sqrt(0.5 / (2 * 3)) on 2 degrees of freedom, on the logit scale."""
+    counts = np.array([2.0, 2.0, 2.0])
+    assert robust_error(np.array([0.0, 1.0, 2.0]), counts) == pytest.approx(np.sqrt(0.5 / 6))
+    assert degrees_of_freedom(counts) == pytest.approx(2.0)
+    found = cluster_interval([0, 0, 1, 0, 1, 1], ["a", "a", "b", "b", "c", "c"])
+    reach = 4.302653 * np.sqrt(0.5 / 6) / 0.25
+    assert found.high == pytest.approx(1 / (1 + np.exp(-reach)), abs=1e-6)
+    assert found.low == pytest.approx(1 - found.high)
+
+
+@pytest.mark.parametrize("counts", [[3, 1, 7], [1, 1, 40, 2, 9], [5, 5, 5, 5]])
+def test_degrees_of_freedom_agree_with_the_matrices_they_shorten(counts: list[int]) -> None:
+    total = sum(counts)
+    columns = []
+    for place, count in enumerate(counts):
+        own = np.repeat(np.arange(len(counts)) == place, counts).astype(float)
+        columns.append((own - count / total) / np.sqrt(1 - count / total) / total)
+    product = np.array(columns) @ np.array(columns).T
+    expected = np.trace(product) ** 2 / (product**2).sum()
+    assert degrees_of_freedom(np.array(counts, float)) == pytest.approx(expected)
 
 
 def test_order_of_items_does_not_matter() -> None:
     values, clusters = [1.0, 0.0, 0.25, 1.0, 0.5], ["a", "b", "c", "a", "d"]
     order = [3, 1, 4, 0, 2]
-    moved = cluster_interval([values[i] for i in order], [clusters[i] for i in order], resamples=300, seed=2)
-    assert moved == cluster_interval(values, clusters, resamples=300, seed=2)
+    moved = cluster_interval([values[i] for i in order], [clusters[i] for i in order])
+    assert moved == cluster_interval(values, clusters)
 
 
 def test_questions_of_one_patient_are_not_independent() -> None:
     values = [1.0] * 50 + [0.0] * 50
-    as_patients = cluster_interval(values, ["a"] * 50 + ["b"] * 50, resamples=1000, seed=0)
-    as_items = cluster_interval(values, [str(i) for i in range(100)], resamples=1000, seed=0)
-    assert (as_patients.low, as_patients.high) == (0.0, 1.0)
+    as_patients = cluster_interval(values, ["a"] * 50 + ["b"] * 50)
+    as_items = cluster_interval(values, [str(i) for i in range(100)])
+    assert as_patients.low < 0.01 and as_patients.high > 0.99
     assert as_items.high - as_items.low < 0.25
     assert as_patients.is_rough and not as_items.is_rough
 
 
 def test_one_patient_gives_no_interval_but_the_whole_range() -> None:
-    found = cluster_interval([1.0, 0.0], ["a", "a"], resamples=10, seed=0, limits=(-1.0, 1.0))
+    found = cluster_interval([1.0, 0.0], ["a", "a"], limits=(-1.0, 1.0))
     assert (found.low, found.high, found.num_clusters) == (-1.0, 1.0, 1)
+    assert difference_interval([0.5, 0.0], ["a", "a"]).high == 1.0
+
+
+def test_patients_who_are_all_right_do_not_prove_that_everyone_is() -> None:
+    all_right = cluster_interval([1.0] * 10, [str(i) for i in range(10)])
+    assert all_right.high == 1.0 and all_right.low == pytest.approx(0.025 ** (1 / 10))
+    none_right = cluster_interval([0.0] * 10, [str(i) for i in range(10)])
+    assert (none_right.low, none_right.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    alike = cluster_interval([0.5] * 4, list("abcd"))
+    assert alike.low < 0.5 < alike.high
 
 
 def test_coverage_of_simulated_patients() -> None:
     rng = np.random.default_rng(5)
     hits = 0
-    for _ in range(120):
-        abilities = rng.beta(4, 4, size=40)
-        values = rng.random((40, 6)) < abilities[:, None]
-        clusters = np.repeat(np.arange(40), 6).astype(str)
-        found = cluster_interval(values.ravel().astype(float).tolist(), clusters.tolist(), resamples=200, seed=1)
+    for _ in range(400):
+        abilities = rng.beta(4, 4, size=8)
+        counts = np.maximum(1, rng.lognormal(1.5, 1, size=8)).astype(int)
+        clusters = np.repeat(np.arange(8), counts)
+        values = rng.random(len(clusters)) < abilities[clusters]
+        found = cluster_interval(values.astype(float).tolist(), clusters.astype(str).tolist())
         hits += found.low <= 0.5 <= found.high
-    assert 0.88 <= hits / 120 <= 1.0
+    assert 0.92 <= hits / 400 <= 0.99
 
 
-def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    values, clusters = [0.1, 0.9, 0.4], ["a", "b", "c"]
-    whole = cluster_interval(values, clusters, resamples=100, seed=3)
-    monkeypatch.setattr(statistics, "CHUNK_CELLS", 30)
-    assert cluster_interval(values, clusters, resamples=100, seed=3) == whole
+def test_sign_flips_by_hand() -> None:
+    """Four patients, all for the first system: 2 of 16 patterns are as extreme."""
+    assert sign_flip_p([1.0, 1.0, 1.0, 1.0], list("abcd"), resamples=9, seed=0) == pytest.approx(2 / 16)
+    assert sign_flip_p([0.0, 0.0], list("ab"), resamples=9, seed=0) == 1.0
+    assert sign_flip_p([1.0, -1.0, 0.0], list("abc"), resamples=9, seed=0) == 1.0
+
+
+def test_random_sign_flips_agree_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    differences = [1.0, 1.0, 1.0, 0.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0]
+    exact = sign_flip_p(differences, list("abcdefghij"), resamples=9, seed=0)
+    monkeypatch.setattr(statistics, "EXACT_CLUSTERS", 2)
+    drawn = sign_flip_p(differences, list("abcdefghij"), resamples=20_000, seed=0)
+    assert drawn == pytest.approx(exact, abs=0.01) and drawn > 0
+    monkeypatch.setattr(statistics, "CHUNK_CELLS", 1000)
+    assert sign_flip_p(differences, list("abcdefghij"), resamples=20_000, seed=0) == pytest.approx(exact, abs=0.01)
+
+
+def test_a_difference_needs_six_patients() -> None:
+    five = paired_difference([1.0] * 5, [0.0] * 5, list("abcde"), resamples=99, seed=0)
+    six = paired_difference([1.0] * 6, [0.0] * 6, list("abcdef"), resamples=99, seed=0)
+    assert not five.differs and six.differs
+    assert six.p == pytest.approx(2 / 64)
+
+
+def test_few_false_differences_among_like_systems() -> None:
+    rng = np.random.default_rng(2)
+    clusters = np.repeat(np.arange(8), [30, 3, 5, 12, 1, 2, 8, 6]).astype(str).tolist()
+    false = 0
+    for _ in range(300):
+        lean = np.repeat(rng.normal(0, 0.3, size=8), [30, 3, 5, 12, 1, 2, 8, 6])
+        first = (rng.random(len(lean)) < 0.5 + lean / 2).astype(float)
+        second = (rng.random(len(lean)) < 0.5 - lean / 2).astype(float)
+        false += paired_difference(first, second, clusters, resamples=200, seed=1).differs
+    assert false / 300 <= 0.05
+
+
+def test_holm_by_hand() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": pytest.approx(0.03), "b": 0.06, "c": 0.06}
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+
+
+def test_a_mean_by_jackknife_is_the_mean_with_its_usual_interval() -> None:
+    values = [0.2, 0.4, 0.5, 0.8]
+    found = jackknife_interval(values, list("abcd"), lambda rows: float(np.mean(rows)), limits=(0.0, 1.0))
+    reach = 3.182446 * np.std(values, ddof=1) / 2
+    assert (found.value, found.high) == (pytest.approx(0.475), pytest.approx(0.475 + reach, abs=1e-6))
+
+
+def test_what_is_not_defined_has_no_interval() -> None:
+    def only_with_all(rows) -> float:
+        return 0.5 if len(rows) == 3 else math.nan
+
+    assert jackknife_interval([1, 2, 3], list("abc"), only_with_all, limits=(0.0, 1.0)).high == 1.0
+    alone = jackknife_interval([1, 2], ["a", "a"], lambda rows: 0.5, limits=(0.0, 1.0))
+    assert (alone.low, alone.high, alone.num_clusters) == (0.0, 1.0, 1)
 
 
 @pytest.mark.parametrize(("values", "clusters"), [([], []), ([1.0], ["a", "b"])])
 def test_bad_calls_are_refused(values: list[float], clusters: list[str]) -> None:
     with pytest.raises(ValueError, match="values and"):
-        cluster_interval(values, clusters, resamples=10, seed=0)
+        cluster_interval(values, clusters)
 
 
 def test_paired_difference_counts_wins() -> None:
@@ -77,7 +172,7 @@ def test_pairing_removes_what_both_share() -> None:
     better[1] = better[3] = 1.0
     found = paired_difference(better, easy, [str(i // 2) for i in range(60)], resamples=500, seed=0)
     assert found.interval.value == pytest.approx(2 / 60)
-    assert found.interval.low >= 0.0
+    assert found.interval.low >= -0.02 and found.interval.high < 0.1
 
 
 @pytest.mark.parametrize(

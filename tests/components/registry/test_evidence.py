@@ -10,6 +10,7 @@ from components.registry.evidence import (
     compare,
     damaged_files,
     evaluated_digest,
+    no_blind_words,
     primary_items,
     quality_of,
     safetensors_problem,
@@ -27,6 +28,12 @@ def model(tmp_path: Path) -> Path:
     save_file({"a": np.ones((3, 3), dtype=np.float32)}, folder / "model.safetensors")
     write_json(folder / "config.json", {"model_type": "llava"})
     return folder
+
+
+def test_reasons_for_missing_blind_rows_reach_the_gate() -> None:
+    metrics = {"details": {"no_blind": {"closed_questions": "no blind row: one patient"}}}
+    assert no_blind_words(metrics) == "closed_questions: no blind row: one patient"
+    assert no_blind_words({}) == ""
 
 
 def test_a_whole_model_is_not_damaged(model: Path) -> None:

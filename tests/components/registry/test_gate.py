@@ -91,6 +91,25 @@ def test_seeing_must_be_sure(low: float, result: str) -> None:
     assert found("beats_blind", candidate=replace(GOOD, image_minus_blind=margin)).result == result
 
 
+def test_another_protocol_is_not_compared_and_what_differs_is_named() -> None:
+    ours = replace(GOOD, protocol={"prompt": "1", "parser": "1", "code": "1"})
+    theirs = replace(
+        CHAMPION, scores=({**SCORE, "fingerprint": "p2"},), protocol={"prompt": "2", "parser": "1", "code": "2"}
+    )
+    finding = found("not_worse_than_champion", candidate=ours, champion=theirs, comparison=BETTER)
+    assert finding.result == "inconclusive"
+    assert finding.reason.startswith("another protocol fingerprint: prompt, code differ; evaluate the champion")
+    unscored = found("not_worse_than_champion", champion=replace(CHAMPION, scores=()))
+    assert unscored.reason.startswith("the champion has no score 'closed'")
+
+
+def test_a_model_without_a_blind_row_is_refused_with_the_reason() -> None:
+    reason = "closed_questions: no blind row: one patient"
+    finding = found("beats_blind", candidate=replace(GOOD, image_minus_blind=None, no_blind=reason))
+    assert finding.result == "failed"
+    assert finding.reason == f"missing evidence: image minus blind ({reason})"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "result"),
     [(0.0, 0.1, "passed"), (-0.005, 0.1, "passed"), (-0.05, 0.1, "inconclusive"), (-0.05, -0.02, "failed")],

@@ -1,0 +1,101 @@
+"""VQA-RAD: open and closed questions of clinicians about radiographs, CT and MR.
+
+Reads the data_RAD form: trainset.json, testset.json, images. The balanced split of Google Health, which shares
+no image between its parts, is a split of its own: all 203 images of the official test part are also in the
+official training part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.evaluation.items import Benchmark, BenchmarkCard, Item, Publication, Question, Refused
+from components.evaluation.prior import most_frequent_answer
+from components.evaluation.rows import Row, find_pictures, read_delimited, read_json_rows, text_of
+from components.evaluation.short_answers import METRICS, judge_short, short_item, short_prompt
+
+NAME = "vqa_rad"
+PARTS = {"test": ("testset.json",), "train": ("trainset.json",)}
+WHOLE = ("testset.json", "trainset.json")
+BALANCED = "vqa_rad_balanced_split_and_human_eval_inclusions.tsv"
+ROOTS = ("images", "image", "VQA_RAD Image Folder", ".")
+MODALITIES = {"CHEST": "X-ray"}  # the set's head and abdomen images are CT or MR, which it does not say
+
+
+def _read(folder: Path, split: str) -> Iterator[Question | Refused]:
+    if split in PARTS:
+        yield from (_question(folder, row) for name in PARTS[split] for row in read_json_rows(folder / name))
+        return
+    wanted = _balanced(folder, split.removesuffix("_balanced"))
+    for name in WHOLE:
+        for row in read_json_rows(folder / name):
+            inside = text_of(row, "qid", "qid_unique") in wanted
+            yield _question(folder, row) if inside else Refused(text_of(row, "qid"), "outside_balanced_split")
+
+
+def _balanced(folder: Path, part: str) -> set[str]:
+    names = {"test": {"test"}, "validation": {"validate", "validation", "val"}}[part]
+    rows = read_delimited(folder / BALANCED, delimiter="\t")
+    return {text_of(row, "qid_unique") for row in rows if text_of(row, "split_balanced") in names}
+
+
+def _question(folder: Path, row: Row) -> Question | Refused:
+    qid, answer, asked = text_of(row, "qid", "qid_unique"), text_of(row, "answer"), text_of(row, "question")
+    pictures = find_pictures(folder, [text_of(row, "image_name")], ROOTS, benchmark=NAME)
+    if pictures is None:
+        return Refused(qid, "picture_missing")
+    if not answer or not asked:
+        return Refused(qid, "question_or_answer_empty")
+    organ = text_of(row, "image_organ")
+    facts = {
+        "organ": organ, "modality": MODALITIES.get(organ, ""), "phrase_type": text_of(row, "phrase_type"),
+        "question_type": text_of(row, "question_type").split(",")[0].strip().upper(),
+    }  # fmt: skip
+    item = short_item(
+        NAME, qid, asked, gold=answer, is_closed=text_of(row, "answer_type").upper() == "CLOSED",
+        pictures=list(pictures), facts=facts,
+    )  # fmt: skip
+    return Question(item, pictures)
+
+
+def _takes(item: Item) -> bool:
+    return item.source == NAME
+
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    version=1,
+    card=BenchmarkCard(
+        title="VQA-RAD",
+        measures="accuracy; closed by the set's answer type and yes/no apart; open by exact match, recall, F1",
+        dataset="VQA-RAD: 3,515 questions about 315 radiology images; official test 451",
+        citation="Lau et al., Scientific Data 2018; balanced split: Yang et al., arXiv 2405.03162",
+        licence="CC0-1.0",
+        known_limits="every official test image is also in training; question types hold typing errors",
+    ),
+    answering="text",
+    budget="closed",
+    metrics=METRICS,
+    takes=_takes,
+    prompt=short_prompt,
+    score=judge_short,
+    majority=most_frequent_answer,
+    publication=Publication(
+        splits={
+            "test": "official test part, 451 questions, images shared with training",
+            "test_balanced": "decontaminated: Google Health's balanced test part, images not in its training part",
+            "validation_balanced": "the same split's validation part",
+            "train": "official training part",
+        },
+        files={
+            "test": PARTS["test"],
+            "train": PARTS["train"],
+            "test_balanced": (*WHOLE, BALANCED),
+            "validation_balanced": (*WHOLE, BALANCED),
+        },
+        read=_read,
+        obtain="take data_RAD (testset.json, trainset.json, images/) from https://osf.io/89kps; the balanced "
+        "split from github.com/Google-Health/google-health, data_splits/",
+    ),
+)

@@ -1,0 +1,162 @@
+"""`gmai compare A B`: two evaluations on the same items, patients kept whole, Holm over the parts.
+
+Numbers of different protocols are not compared: each refusal names the parts of the protocol that differ. A and
+B are folders that an evaluation wrote (`scores.json`, `predictions/`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from components.errors import BenchmarkError
+from components.evaluation.protocol import parts_of, why_not_comparable
+from components.evaluation.statistics import PairedDifference, holm, paired_difference
+from components.records import NOT_STATED
+from components.tracking.tables import iterate_rows
+
+SCORES, PREDICTIONS, MODEL = "scores.json", "predictions", "model"
+COLUMNS = ("item_id", "benchmark", "system", "metric", "score", "patient_key", "modality", "department",
+           "question_type", "language")  # fmt: skip
+GROUPED_BY = ("modality", "department", "question_type", "language")
+Rows = dict[str, dict[str, Any]]  # item id -> prediction
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation as read back: its metrics file, and the model's predictions by (benchmark, metric)."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    rows: Mapping[tuple[str, str], Rows]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One number of A minus B's; or the reason why there is none."""
+
+    benchmark: str
+    metric: str
+    difference: PairedDifference | None
+    refusal: str = ""
+    p_holm: float = 1.0
+
+    @property
+    def differs(self) -> bool:
+        """True when the interval leaves out zero and the corrected test says so too."""
+        return self.difference is not None and self.difference.differs and self.p_holm <= 0.05
+
+
+def read_evaluated(folder: Path) -> Evaluated:
+    """Read an evaluation's folder.
+
+    Raises:
+        BenchmarkError: it holds no evaluation.
+    """
+    if not (folder / SCORES).is_file():
+        raise BenchmarkError(f"no {SCORES} here", where=str(folder), fix="gmai evaluate")
+    rows: dict[tuple[str, str], Rows] = {}
+    for row in iterate_rows(folder / PREDICTIONS, COLUMNS):
+        if row["system"] == MODEL:
+            rows.setdefault((row["benchmark"], row["metric"]), {})[row["item_id"]] = row
+    return Evaluated(folder.as_posix(), json.loads((folder / SCORES).read_text()), rows)
+
+
+def compare_evaluations(first: Evaluated, second: Evaluated, *, resamples: int, seed: int) -> list[Compared]:
+    """Compare every number both hold, whole benchmarks and their parts.
+
+    Raises:
+        BenchmarkError: they share no benchmark, or no number may be compared; the message names what differs.
+    """
+    shared = [key for key in first.rows if key in second.rows]
+    if not shared:
+        raise BenchmarkError("the two evaluations share no benchmark", where=f"{first.name}, {second.name}")
+    found = [one for key in shared for one in _compare(key, first, second, resamples=resamples, seed=seed)]
+    if all(one.refusal for one in found):
+        reasons = sorted({f"{one.benchmark}: {one.refusal}" for one in found})
+        raise BenchmarkError(
+            "not compared; " + "; ".join(reasons), where=f"{first.name}, {second.name}",
+            fix="evaluate both models with one protocol",
+        )  # fmt: skip
+    return found
+
+
+def _compare(
+    key: tuple[str, str], first: Evaluated, second: Evaluated, *, resamples: int, seed: int
+) -> Iterator[Compared]:
+    benchmark, metric = key
+    if refusal := _refusal(first, second, benchmark):
+        yield Compared(benchmark, metric, None, refusal)
+        return
+    ours, theirs = first.rows[key], second.rows[key]
+    whole = _difference(ours, theirs, sorted(ours), resamples=resamples, seed=seed)
+    yield Compared(benchmark, metric, whole, p_holm=whole.p)
+    for column in GROUPED_BY:
+        parts = [
+            Compared(
+                f"{benchmark}/{column}={value}",
+                metric,
+                _difference(ours, theirs, ids, resamples=resamples, seed=seed),
+            )
+            for value, ids in _groups(ours, column).items()
+        ]
+        corrected = holm({one.benchmark: one.difference.p for one in parts if one.difference})
+        yield from (replace(one, p_holm=corrected[one.benchmark]) for one in parts)
+
+
+def _refusal(first: Evaluated, second: Evaluated, benchmark: str) -> str:
+    ours, theirs = (_score_of(one.metrics, benchmark) for one in (first, second))
+    if ours is None or theirs is None:
+        return "its score is not in both metrics files"
+    our_parts, their_parts = (parts_of(one.metrics, benchmark) for one in (first, second))
+    return why_not_comparable(ours, theirs, our_parts=our_parts, their_parts=their_parts)
+
+
+def _score_of(metrics: Mapping[str, Any], benchmark: str) -> Mapping[str, Any] | None:
+    return next((row for row in metrics["scores"] if row["benchmark"] == benchmark), None)
+
+
+def _groups(rows: Rows, column: str) -> dict[str, list[str]]:
+    values = sorted({row[column] for row in rows.values()})
+    if len(values) < 2:
+        return {}
+    return {
+        value: sorted(name for name, row in rows.items() if row[column] == value)
+        for value in values
+        if value != NOT_STATED
+    }
+
+
+def _difference(ours: Rows, theirs: Rows, ids: Sequence[str], *, resamples: int, seed: int) -> PairedDifference:
+    first, second = ([rows[name]["score"] for name in ids] for rows in (ours, theirs))
+    return paired_difference(
+        first, second, [ours[name]["patient_key"] for name in ids], resamples=resamples, seed=seed
+    )
+
+
+def print_comparison(found: Sequence[Compared], first: str, second: str) -> None:
+    """Print one line a number: A minus B with interval, p, and whether they differ."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=f"{first} minus {second}", title_justify="left")
+    for column in ("score", "difference", "95 %", "p (Holm)", "n/patients", ""):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        table.add_row(f"{one.benchmark} {one.metric}", *cells_of(one), style="bold" if one.differs else "")
+    Console().print(table)
+
+
+def cells_of(one: Compared) -> tuple[str, str, str, str, str]:
+    """Write a comparison in five cells: difference, interval, p, sizes, verdict."""
+    if one.difference is None:
+        return ("", "", "", "", f"not compared: {one.refusal}")
+    interval = one.difference.interval
+    return (
+        f"{interval.value:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}", f"{one.p_holm:.3f}",
+        f"{interval.n}/{interval.num_clusters}", "differs" if one.differs else "",
+    )  # fmt: skip

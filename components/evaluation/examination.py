@@ -1,0 +1,130 @@
+"""From exams to everything an evaluation leaves: answered, judged, scored, summarised, written.
+
+Shared by the evaluate stage (curated pairs) and `gmai evaluate --benchmark` (published files). A run that is
+killed goes on from its journals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.evaluation.answer_journal import AnswerJournal
+from components.evaluation.answering import Pace, Steps, answer_all
+from components.evaluation.attention import HeatMap, look, pointing_rows
+from components.evaluation.exams import Exam, answer_baselines, judge_all, predictions_of
+from components.evaluation.items import Judged
+from components.evaluation.protocol import Protocol, make_protocol, preprocessing_hash
+from components.evaluation.scores import Scoring, in_order, make_scores
+from components.evaluation.summary import print_plan, summarise
+from components.records import Prediction, Score, prediction_schema, to_rows
+from components.settings import Settings
+from components.tracking.commit import write_bytes, write_json
+from components.tracking.digest import digest_tree
+from components.tracking.tables import write_table
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Exams with their answers, what was made of them, and the journals to forget once it is committed."""
+
+    exams: Sequence[Exam]
+    judged: Mapping[str, Mapping[str, list[Judged]]]  # benchmark -> system -> one row an item
+    predictions: Sequence[Prediction]
+    metrics: dict[str, Any]
+    journals: Sequence[AnswerJournal]
+    heat: Sequence[HeatMap]
+
+    def forget_journals(self) -> None:
+        """Remove what was kept for a run that goes on after a kill."""
+        for journal in self.journals:
+            journal.remove()
+
+
+def examine(
+    settings: Settings, exams: Sequence[Exam], images: Mapping[str, bytes], *, model: Path, split: str
+) -> Examination:
+    """Ask, judge and score.
+
+    Raises:
+        CheckpointError: there is no model in the folder.
+    """
+    chosen, seed = settings.evaluation, settings.seed
+    pace = Pace(chosen.batch_size, chosen.max_new_tokens)
+    protocols = protocols_of(exams, model, max_new_tokens=pace.max_new_tokens)
+    weights = digest_tree(model)
+    journals = {name: AnswerJournal(weights, one.fingerprint) for name, one in protocols.items()}
+    print_plan(exams)
+    with _progress() as steps:
+        vlm = answer_all(
+            model, exams, images, pace=pace, threads=settings.cluster.threads, journals=journals, steps=steps
+        )
+    for exam in exams:
+        answer_baselines(exam, seed=seed)
+    judged = {exam.benchmark.name: judge_all(exam) for exam in exams}
+    predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
+    scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
+    metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
+    heat = look(vlm, exams, images)
+    metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
+    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat)
+
+
+def protocols_of(exams: Sequence[Exam], model: Path, *, max_new_tokens: int) -> dict[str, Protocol]:
+    """Return each benchmark's protocol for this checkpoint."""
+    preprocessing = preprocessing_hash(model)
+    return {
+        exam.benchmark.name: make_protocol(
+            exam, preprocessing=preprocessing, max_new_tokens=max_new_tokens, data=exam.data
+        )
+        for exam in exams
+    }
+
+
+def _scores(
+    exams: Sequence[Exam],
+    judged: Mapping[str, Mapping[str, list[Judged]]],
+    protocols: Mapping[str, Protocol],
+    *,
+    resamples: int,
+    seed: int,
+) -> list[Score]:
+    found: list[Score] = []
+    for exam in exams:
+        name = exam.benchmark.name
+        scoring = Scoring(protocols[name].fingerprint, resamples, seed, exam.seen)
+        found += make_scores(exam.benchmark, judged[name], scoring)
+    return found
+
+
+def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes]) -> None:
+    """Write predictions, scores, report and a few pictures into a folder."""
+    from components.evaluation.charts import plot_files
+    from components.evaluation.report import render_report, sample_pictures
+
+    exams, metrics = examined.exams, examined.metrics
+    page = render_report(exams, examined.predictions, metrics, images, examined.heat)
+    write_table(folder / "predictions", to_rows(examined.predictions), prediction_schema())
+    write_json(folder / "scores.json", metrics)
+    write_bytes(folder / "report.html", page.encode())
+    for name, rows in plot_files(examined.predictions, metrics).items():
+        write_json(folder / "plots" / name, rows)
+    for name, content in sample_pictures(exams, images).items():
+        write_bytes(folder / "pictures" / name, content)
+
+
+@contextmanager
+def _progress() -> Generator[Steps]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+
+        def steps(name: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(name, total=total)
+            return lambda number: progress.advance(task, number)
+
+        yield steps

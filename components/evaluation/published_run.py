@@ -1,0 +1,120 @@
+"""`gmai evaluate --benchmark NAME --data DIR`: the model on a benchmark's published files, as they are.
+
+Writes what the evaluate stage writes, to `<work root>/benchmarks/<name>-<split>/`; it is no pipeline stage, so
+nothing there decides a promotion. The score on items whose pictures training never saw stands beside the full
+one when the corpus is on this disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from components.evaluation.catalog import find_benchmark
+from components.evaluation.contamination import Seen, pictures_trained_on
+from components.evaluation.examination import Examination, commit_outputs, examine
+from components.evaluation.exams import MODEL, Exam, make_exam
+from components.evaluation.items import Answering, answering_by
+from components.evaluation.published import Loaded, load_published, load_train, read_pictures, seen_pictures
+from components.evaluation.summary import print_scores
+from components.settings import Settings
+from components.tracking.commit import folder_aside, write_json
+
+FOLDER = "benchmarks"
+SUBMISSION = "submission"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for; "" and 0 stand for the benchmark's own default and for all items."""
+
+    benchmark: str
+    data: Path
+    split: str = ""
+    answering: Answering | None = None
+    limit: int = 0
+    model: Path | None = None
+
+
+class Pictures(Mapping[str, bytes]):
+    """A split's pictures by name: those in files are read when asked for, those inside a table once."""
+
+    def __init__(self, loaded: Loaded, exam: Exam) -> None:
+        names = {name for item in exam.items for name in item.record_ids}
+        self.loaded = loaded
+        self.names = sorted(names | {name for group in exam.blind.values() for name in group})
+
+    @cached_property
+    def _tabled(self) -> dict[str, bytes]:
+        return read_pictures(self.loaded, [name for name in self.names if self.loaded.pictures.get(name) is None])
+
+    def __getitem__(self, name: str) -> bytes:
+        path = self.loaded.pictures.get(name)
+        return self._tabled[name] if path is None else path.read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def run_published(settings: Settings, wanted: Wanted) -> Path:
+    """Answer, judge, score, report; return the folder written.
+
+    Raises:
+        BenchmarkError: no such benchmark, split or way of answering, or no row can be asked.
+        BenchmarkMissing: the published files are not there; the message says how to obtain them.
+        ChecksumMismatch: a published file is not the one that was pinned.
+        CheckpointError: there is no model.
+    """
+    benchmark = find_benchmark(wanted.benchmark)
+    if wanted.answering is not None:
+        benchmark = answering_by(benchmark, wanted.answering)
+    loaded = load_published(benchmark, wanted.data, wanted.split)
+    number = wanted.limit or len(loaded.items)
+    exam = make_exam(
+        benchmark, loaded.items, load_train(benchmark, wanted.data), number=number, seed=settings.seed
+    )
+    exam.data, exam.seen = loaded.digest, frozenset(_items_seen(settings.work_root, loaded, exam))
+    model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
+    pictures = Pictures(loaded, exam)
+    examined = examine(settings, [exam], pictures, model=model, split=loaded.split)
+    examined.metrics["details"]["published"] = _origin(loaded, exam)
+    output = settings.work_root / FOLDER / f"{benchmark.name}-{loaded.split}"
+    with folder_aside(output) as scratch:
+        commit_outputs(scratch, examined, pictures)
+        _write_submission(scratch, examined)
+    examined.forget_journals()
+    print_scores(examined.metrics)
+    print(f"written: {output}")
+    return output
+
+
+def _items_seen(root: Path, loaded: Loaded, exam: Exam) -> set[str]:
+    """Find the items with a picture of training; none are known when the corpus is not on this disk."""
+    if not (root / "curated" / "manifest.json").is_file() or not (root / "records").is_dir():
+        return set()
+    known: Seen = pictures_trained_on(root / "records", root / "curated")
+    names = seen_pictures(loaded, known.pixels, known.perceptual, bits=known.bits)
+    return {item.item_id for item in exam.items if names.intersection(item.record_ids)}
+
+
+def _origin(loaded: Loaded, exam: Exam) -> dict[str, object]:
+    refused: Counter[str] = loaded.refused
+    return {
+        "benchmark": loaded.benchmark.name, "split": loaded.split, "files": loaded.files,
+        "asked": len(exam.items), "rows": len(loaded.items), "refused": dict(sorted(refused.items())),
+        "items_seen_in_training": len(exam.seen),
+    }  # fmt: skip
+
+
+def _write_submission(folder: Path, examined: Examination) -> None:
+    for exam in examined.exams:
+        if exam.benchmark.submission is not None:
+            (folder / SUBMISSION).mkdir()
+            exam.benchmark.submission(examined.judged[exam.benchmark.name][MODEL], folder / SUBMISSION)
+            write_json(folder / SUBMISSION / "origin.json", examined.metrics["details"]["published"])
