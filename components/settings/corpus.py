@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Frozen, Positive, Share
+from components.settings.pairing import Generating
 
 
 class Corpus(Frozen):
@@ -27,7 +28,7 @@ class Ingest(Frozen):
     backend: Literal["loky", "threading", "sequential", "ray", "dask"]
 
 
-class PairMaking(Frozen):
+class PairMaking(Generating):
     """How records become image-text pairs."""
 
     chinese_share: Share = Field(description="share of pairs written in Chinese")
