@@ -45,6 +45,10 @@ class Curate(Frozen):
     max_aspect: float = Field(gt=1, description="longer than this many times its width is rejected")
     min_entropy: float = Field(ge=0, description="bits of grey-level entropy below which an image is blank")
     near_duplicate_bits: int = Field(ge=0, le=32, description="perceptual-hash distance called a duplicate")
+    altered_copies: Literal["list", "refuse"] = Field(
+        default="refuse", description="what becomes of training images that are altered copies of held-out ones"
+    )
+    index: str = Field(default="var/firewall", description="folder of what is already compared; may be deleted")
     shard_megabytes: Positive
 
 
