@@ -123,6 +123,18 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
 
 
 @app.command(rich_help_panel="Registry")
+def withdraw(
+    patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
+    source: Annotated[str, typer.Option(help="name of a card")] = "",
+) -> None:
+    """Leave a patient or a source out of every later run, and list the models that saw them."""
+    from components.registry.withdrawal import print_withdrawal
+    from components.settings import load_settings
+
+    print_withdrawal(load_settings(), patient=patient, source=source)
+
+
+@app.command(rich_help_panel="Registry")
 def predict(
     image: Annotated[Path, typer.Option(help="PNG, JPEG or DICOM file")],
     question: Annotated[str, typer.Option(help="what to ask")],

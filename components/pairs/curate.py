@@ -24,6 +24,7 @@ from components.pairs.pair_batches import BATCH_ROWS, PairBatch, read_batches
 from components.pairs.rejected import REJECTED
 from components.pairs.split import check_patients
 from components.pairs.touched import touched_items, write_touched
+from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, withdrawn_reasons
 from components.records import pair_schema
 from components.settings import Curate, Settings
 from components.tracking.stage import StageWork, open_stage
@@ -55,38 +56,44 @@ def run_curate(settings: Settings) -> None:
         DataError: a patient is in two splits, or there are no shards.
     """
     root = settings.work_root
+    inputs = [root / "records", root / "pairs", *([TOMBSTONES] if TOMBSTONES.is_file() else [])]
     with open_stage(
-        "curate", settings, output=root / "curated", inputs=[root / "records", root / "pairs"],
-        sections=["curate", "seed"],
-    ) as work:  # fmt: skip
-        curated = curate(root / "records", root / "pairs", work.scratch, settings.curate)
+        "curate", settings, output=root / "curated", inputs=inputs, sections=["curate", "seed"]
+    ) as work:
+        curated = curate(
+            root / "records", root / "pairs", work.scratch, settings.curate, withdrawn=load_withdrawn()
+        )
         _count(work, curated)
         _print(curated)
 
 
-def curate(records: Path, pairs: Path, output: Path, limits: Curate) -> Curated:
+def curate(
+    records: Path, pairs: Path, output: Path, limits: Curate, *, withdrawn: Withdrawn | None = None
+) -> Curated:
     """Judge all images and pairs below two folders and write what stays, what goes, and what was touched."""
     index = load_index(Path(limits.index))
     images = measure_images(records, recall=index.recall)
-    check_patients(images, where=str(records))
-    copies = index.update(images)
-    index.save(images)
-    refused = refuse_images(images, limits, copies)
+    gone = withdrawn_reasons(images, withdrawn or Withdrawn())
+    check_patients(images.filter(_is_empty(gone)), where=str(records))
+    copies = index.update(images.filter(_is_empty(gone)))
+    index.save(images.filter(_is_empty(gone)))
+    refused = refuse_images(images, limits, copies, gone)
     judge = Judge(images.drop_columns(["thumbnail", "base"]), refused, bits=limits.near_duplicate_bits)
     reasons = judge.judge(pairs)
     curated = write_curated(pairs, output, reasons, shard_bytes=limits.shard_megabytes << 20)
     curated.images.update(reason for reason in refused.tolist() if reason)
-    items = touched_items(judge.images, copies, judge.said_rows(), bits=limits.near_duplicate_bits)
+    items = touched_items(judge.images, copies, judge.said_rows(), gone == "", bits=limits.near_duplicate_bits)
     curated.touched.update(write_touched(output, items))
     _write_index(output / IMAGE_INDEX, judge.images.filter(_is_empty(refused)))
     return curated
 
 
-def refuse_images(images: pa.Table, limits: Curate, copies: Links) -> Reasons:
-    """Return why each image may not be used; quality first, then duplicates, then altered copies."""
-    reasons = quality_reasons(
+def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons) -> Reasons:
+    """Return why each image may not be used: `gone` first, then quality, duplicates, altered copies."""
+    quality = quality_reasons(
         images, min_side=limits.min_side, max_aspect=limits.max_aspect, min_entropy=limits.min_entropy
     )
+    reasons = np.where(gone == "", quality, gone)
     for find in (exact_duplicates, lambda rest: near_duplicates(rest, bits=limits.near_duplicate_bits)):
         rows = np.flatnonzero(reasons == "")
         reasons[rows] = find(images.take(rows))

@@ -19,7 +19,7 @@ LEAST_CONTRAST = 1.5  # grey levels of standard deviation; a flatter thumbnail i
 Thumbnails = np.ndarray[Any, np.dtype[np.uint8]]  # (N, CELLS)
 Crop = tuple[float, float, float, float]
 # (share of the side kept, places a side): few to look with, many to verify with
-SEARCHED, VERIFIED = ((1.0, 1), (0.9, 3)), ((1.0, 1), (0.95, 5), (0.9, 5), (0.875, 5))
+SEARCHED, VERIFIED = ((1.0, 1), (0.95, 2), (0.9, 3)), ((1.0, 1), (0.95, 5), (0.9, 5), (0.875, 5))
 
 
 def thumbnail_of(grey: Any) -> bytes:

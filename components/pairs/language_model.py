@@ -65,7 +65,7 @@ class LanguageModelGenerator:
             quoted = self.templates.generate(record, around=around, kinds=("caption",))
             yield from (pair for pair in quoted if pair.generator.name == "source")
         scene = make_scene(record, around)
-        for kind in (kind for kind in kinds if kind in WRITTEN_KINDS):
+        for kind in (kind for kind in kinds if kind in WRITTEN_KINDS and record.width):
             rng = Random(stable_id(self.seed, record.record_id, "language_model", kind))
             for request in self._requests(kind, scene, rng):
                 yield from self._written(request, scene)

@@ -7,7 +7,7 @@ label is), the second writes. A pair whose text the annotation does not support 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,19 +16,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.data.catalog import CARDS, load_cards
+from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.parse_back import Known, contradictions, known_of
 from components.pairs.rejected import REJECTED, pair_row, write_rejected
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.records import Pair, Record, pair_schema, record_from_row
-from components.settings import Settings
+from components.settings import Augmentation, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, iterate_rows, shards_below
 
 REGION_COLUMNS = ("label", "box.list.element", "side", "area_fraction", "area_mm2")
 UNREAD_COLUMNS = ("image", "regions")
 RECORDS_A_WORKER = 8
+Make = Callable[[Record], list[Pair]]
 
 
 @dataclass
@@ -69,7 +71,7 @@ def run_pair(settings: Settings) -> None:
         tally = write_pairs(
             root / "records", work.scratch, generator, kinds=options.kinds,
             shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
-            with_images=is_written and options.language_model.sends_image,
+            with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -112,7 +114,7 @@ def _count_usage(work: StageWork, generator: PairGenerator) -> None:
 
 def write_pairs(
     records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
-    workers: int = 1, with_images: bool = False,
+    workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
@@ -125,9 +127,13 @@ def write_pairs(
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
         chosen = _with_progress(read_records(records, with_images=with_images), total)
 
-        def make(record: Record) -> list[Pair]:
+        def make_plain(record: Record) -> list[Pair]:
             return list(verified(record, generator, around=surroundings[record.source], kinds=kinds))
 
+        make: Make = make_plain
+        if augmentation is not None and not is_off(augmentation):
+            counts = _types_made(make, records, with_images) if augmentation.balance else Counter()
+            make = _varied(make, generator, surroundings, augmentation, kinds=kinds, counts=counts)
         for pair in (pair for made in _side_by_side(make, chosen, workers) for pair in made):
             tally.add(pair)
             refused.append(pair_row(pair)) if pair.rejected_reason else writer.write(pair_row(pair))
@@ -135,9 +141,27 @@ def write_pairs(
     return tally
 
 
-def _side_by_side(
-    make: Callable[[Record], list[Pair]], records: Iterable[Record], workers: int
-) -> Iterator[list[Pair]]:
+def _types_made(make: Make, records: Path, with_images: bool) -> Counter[str]:
+    """Count the question types in a pass of its own: balance needs the totals before the first pair is kept."""
+    return count_types(pair for r in read_records(records, with_images=with_images) for pair in make(r))
+
+
+def _varied(
+    make: Make, generator: PairGenerator, surroundings: Mapping[str, Surroundings], options: Augmentation, *,
+    kinds: Sequence[str], counts: Counter[str],
+) -> Make:  # fmt: skip
+    """Return a maker whose pairs are varied; what is added is made by templates and read back too."""
+    templates: Any = getattr(generator, "templates", generator)
+
+    def again(record: Record, other: TemplateGenerator, wanted: Sequence[str]) -> Iterator[Pair]:
+        return verified(record, other, around=surroundings[record.source], kinds=wanted)
+
+    shares = balanced_shares(counts, balance=options.balance)
+    augmenter = Augmenter(options, templates, again, shares)
+    return lambda record: augmenter.vary(make(record), record, kinds=kinds)
+
+
+def _side_by_side(make: Make, records: Iterable[Record], workers: int) -> Iterator[list[Pair]]:
     """Yield each record's pairs in the records' order, a few records in work at a time."""
     if workers == 1:
         yield from map(make, records)

@@ -25,7 +25,7 @@ Recall = Callable[[str], Measured | None]
 
 
 def measure_images(records: Path, *, recall: Recall = lambda _: None) -> pa.Table:
-    """Measure every image below a folder of record shards, in the shards' order; refused records are left out.
+    """Measure every image below a folder of record shards, in order; refused records and mere texts are left out.
 
     `recall` returns what is remembered of an image by the sha256 of its pixels, or None.
     """
@@ -54,7 +54,7 @@ def _measured(file: Any, group: int, pool: ThreadPoolExecutor, recall: Recall) -
     import pyarrow as pa
 
     rows = file.read_row_group(group, columns=list(COLUMNS)).to_pylist()
-    kept = [place for place, row in enumerate(rows) if not row["rejected_reason"]]
+    kept = [place for place, row in enumerate(rows) if not row["rejected_reason"] and row["width"]]
     known = {place: _recalled(rows[place], recall) for place in kept}
     images: Any = ()
     if any(measured is None for measured in known.values()):

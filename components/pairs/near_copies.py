@@ -26,9 +26,9 @@ from components.pairs.fingerprint import (
     variants,
 )
 
-BANDS, BAND_CELLS = 20, 22
+BANDS, BAND_CELLS = 24, 22
 MARGIN = 2  # cells of the border, which a crop loses and a background fills, are not sampled
-FARTHEST = 40
+FARTHEST = 44
 LIKENESS = 0.96
 BLOCK_ROWS, BLOCK_BASES, MOST_CANDIDATES = 1 << 16, 1 << 11, 1 << 21
 Rows = np.ndarray[Any, np.dtype[np.int64]]

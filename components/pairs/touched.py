@@ -24,10 +24,13 @@ TOUCHED = "touched.parquet"
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def touched_items(images: pa.Table, copies: Links, said: Rows, *, bits: int) -> pa.Table:
+def touched_items(
+    images: pa.Table, copies: Links, said: Rows, is_here: np.ndarray[Any, np.dtype[np.bool_]], *, bits: int
+) -> pa.Table:
     """Return record_id, split, source, way of every held-out image that training data touches.
 
-    `said` are rows of held-out images whose words a training pair repeated, `bits` the distance of near hashes.
+    `said` are rows of held-out images whose words a training pair repeated, `bits` the distance of near hashes;
+    `is_here` tells the withdrawn images from the others.
     """
     import pyarrow as pa
 
@@ -35,14 +38,16 @@ def touched_items(images: pa.Table, copies: Links, said: Rows, *, bits: int) -> 
         images.select(["record_id", "split", "source"]).take(rows).append_column(
             "way", pa.array([way] * len(rows), pa.string())
         )
-        for way, rows in _ways(images, copies, said, bits)
+        for way, rows in _ways(images, copies, said, is_here, bits)
     ]  # fmt: skip
     return pa.concat_tables(parts).sort_by([("record_id", "ascending"), ("way", "ascending")])
 
 
-def _ways(images: pa.Table, copies: Links, said: Rows, bits: int) -> Iterator[tuple[str, Rows]]:
+def _ways(
+    images: pa.Table, copies: Links, said: Rows, is_here: np.ndarray[Any, np.dtype[np.bool_]], bits: int
+) -> Iterator[tuple[str, Rows]]:
     is_train = split_ranks(images) == TRAIN
-    held_out, train = np.flatnonzero(~is_train), np.flatnonzero(is_train)
+    held_out, train = np.flatnonzero(~is_train & is_here), np.flatnonzero(is_train & is_here)
     pixels = keys_of(images["sha256"])
     for way, keys in (
         ("patient", keys_of(images["patient_key"])), ("study", keys_of(images["study_key"])), ("pixels", pixels)

@@ -7,12 +7,14 @@ commits no output. Refuses to let a pair go on that breaks any rule of `suite.py
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from components.errors import QualityError
+from components.pairs.columns import keys_of
 from components.quality.features import (
     CorpusFacts,
     load_pair_shard,
@@ -27,7 +29,6 @@ from components.quality.suite import (
     merge_outcomes,
     pair_expectations,
 )
-from components.records import stable_id
 from components.settings import Settings
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.stage import StageWork, open_stage, read_manifest
@@ -35,6 +36,7 @@ from components.tracking.tables import read_table, shards_below
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FAILED_REPORTS = Path("var/reports")
 Judge = Callable[["pd.DataFrame"], list[Outcome]]
@@ -104,10 +106,11 @@ def judge_corpus(
     """Judge the one-row table of the whole corpus."""
     import pandas as pd
 
-    splits = read_table(curated, ["split"])["split"].to_pylist()
+    counted = read_table(curated, ["split"])["split"].value_counts().to_pylist()
+    splits = {row["values"]: row["counts"] for row in counted}
     row = {
-        "corpus": "curated", "num_pairs": len(splits), "num_train_pairs": splits.count("train"),
-        "num_test_pairs": splits.count("test"), "rejected_share": max(shares.values(), default=0.0),
+        "corpus": "curated", "num_pairs": sum(splits.values()), "num_train_pairs": splits.get("train", 0),
+        "num_test_pairs": splits.get("test", 0), "rejected_share": max(shares.values(), default=0.0),
     }  # fmt: skip
     return make_judge(suite, key="corpus", with_great=with_great)(pd.DataFrame([row]))
 
@@ -154,13 +157,12 @@ def _page(
     shares: Mapping[str, float],
 ) -> str:
     table = read_table(curated, ["pair_id", *DISTRIBUTIONS])
-    columns = {name: [value or "" for value in table[name].to_pylist()] for name in DISTRIBUTIONS}
     failed = failing_pairs(outcomes)
-    sample = sample_ids(table["pair_id"].to_pylist(), table["kind"].to_pylist(), number=MAX_SHOWN)
+    sample = sample_ids(table, number=MAX_SHOWN)
     return render_report(
         suite=suite,
         outcomes=outcomes,
-        counts=count_values(columns),
+        counts=count_values(table, DISTRIBUTIONS),
         shares=shares,
         samples=make_cards(curated, records, sample),
         failing=make_cards(curated, records, list(failed)[:MAX_SHOWN], failed=failed),
@@ -177,24 +179,26 @@ def failing_pairs(outcomes: Sequence[Outcome]) -> dict[str, set[str]]:
     return failed
 
 
-def sample_ids(pair_ids: Sequence[str], kinds: Sequence[str], *, number: int) -> list[str]:
-    """Choose pairs for the report, one of each kind in turn, by the hash of their id."""
-    ranked = sorted(zip(pair_ids, kinds, strict=True), key=lambda row: stable_id("sample", row[0]))
-    turns: dict[str, int] = {}
-    order = []
-    for pair_id, kind in ranked:
-        turns[kind] = turns.get(kind, 0) + 1
-        order.append((turns[kind], kind, pair_id))
-    return [pair_id for _, _, pair_id in sorted(order)[:number]]
+def sample_ids(pairs: pa.Table, *, number: int) -> list[str]:
+    """Choose pairs for the report, one of each kind in turn, by the hash of their id; columns pair_id and kind."""
+    chosen = []
+    for kind in sorted(pairs["kind"].unique().to_pylist()):
+        rows = np.flatnonzero(pairs["kind"].to_numpy() == kind)
+        keys = keys_of(pairs["pair_id"].take(rows))
+        first = rows[np.argsort(keys, kind="stable")[:number]]
+        chosen += [(turn, kind, pairs["pair_id"][int(row)].as_py()) for turn, row in enumerate(first)]
+    return [pair_id for _, _, pair_id in sorted(chosen)[:number]]
 
 
-def count_values(columns: Mapping[str, Sequence[str]]) -> Counts:
-    """Return {column: {split: {value: pairs}}} for the report's bars; `columns` holds "split" too."""
+def count_values(pairs: pa.Table, columns: Sequence[str]) -> Counts:
+    """Return {column: {split: {value: pairs}}} for the report's bars."""
     counts: Counts = {}
-    for column, values in columns.items():
+    for column in columns:
+        keys = list(dict.fromkeys(("split", column)))
+        counted = pairs.group_by(keys).aggregate([([], "count_all")]).to_pylist()
         by_split = counts.setdefault(column, {})
-        for (split, value), number in sorted(Counter(zip(columns["split"], values, strict=True)).items()):
-            by_split.setdefault(split, {})[value] = number
+        for row in sorted(counted, key=lambda row: (row["split"] or "", row[column] or "")):
+            by_split.setdefault(row["split"] or "", {})[row[column] or ""] = row["count_all"]
     return counts
 
 

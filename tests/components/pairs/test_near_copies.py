@@ -138,7 +138,9 @@ def test_touched_items_are_listed_with_each_way(corpus, tmp_path: Path) -> None:
         replace(corpus[3], perceptual_hash=5), replace(corpus[4], perceptual_hash=8, sha256="sha-t1"),
         replace(corpus[5], study_key="both", patient_key="t1", perceptual_hash=16),
     ]  # fmt: skip
-    items = touched_items(image_table(shared), {("sha-a0", "sha-t0"): 0.99}, np.array([0]), bits=1)
+    items = touched_items(
+        image_table(shared), {("sha-a0", "sha-t0"): 0.99}, np.array([0]), np.ones(5, bool), bits=1
+    )
     found = [(row["record_id"], row["way"]) for row in items.to_pylist()]
     assert found == [
         ("t0", "copy"), ("t0", "hash"), ("t0", "words"), ("t1", "patient"), ("t1", "pixels"), ("t1", "study")
