@@ -71,6 +71,17 @@ def sources() -> None:
     print_sources(load_settings())
 
 
+@app.command("accept-corpus", rich_help_panel="Data")
+def accept_corpus() -> None:
+    """Make the checked corpus the one that the drift of later ones is measured from."""
+    from components.quality.drift import ACCEPTED
+    from components.quality.drift import accept_corpus as accept
+    from components.settings import load_settings
+
+    accept(load_settings().work_root / "checked")
+    typer.echo(f"accepted: {ACCEPTED}")
+
+
 @app.command(rich_help_panel="Configuration")
 def configure(
     overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides, such as preset=tiny")] = None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IMAGE_INDEX = "images.parquet"
-INDEX_COLUMNS = ("record_id", "split", "sha256", "entropy", "width", "height")
+INDEX_COLUMNS = ("record_id", "split", "sha256", "entropy", "width", "height", "brightness")
 COUNTED = ("split", "kind", "modality")
 MISSING, SAID_BEFORE, COPY = "record_missing", "duplicate_text", "altered_copy_of_held_out_image"
 
@@ -189,8 +189,8 @@ def _write_index(path: Path, images: pa.Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, whole = pa.string(), pa.int32()
-    types = dict(zip(INDEX_COLUMNS, (text, text, text, pa.float32(), whole, whole), strict=True))
+    text, whole, real = pa.string(), pa.int32(), pa.float32()
+    types = dict(zip(INDEX_COLUMNS, (text, text, text, real, whole, whole, real), strict=True))
     table = images.select(list(INDEX_COLUMNS)).cast(pa.schema(types)).combine_chunks()
     pq.write_table(table, path, compression="zstd")
 

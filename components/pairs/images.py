@@ -25,7 +25,8 @@ UNDECODABLE = -1.0
 class ImageFacts:
     """One image; `entropy` is in bits of grey level, 0-8, or -1 where the bytes do not decode.
 
-    `thumbnail` is 16 x 16 and `base` 48 x 48 grey bytes; only a held-out image has a base.
+    `brightness` is the mean grey level, 0-1. `thumbnail` is 16 x 16 and `base` 48 x 48
+    grey bytes; only a held-out image has a base.
     """
 
     record_id: str
@@ -38,6 +39,7 @@ class ImageFacts:
     entropy: float
     study_key: str = ""
     source: str = ""
+    brightness: float = 0.0
     thumbnail: bytes = b""
     base: bytes = b""
 
@@ -49,6 +51,11 @@ class Measured:
     entropy: float = UNDECODABLE
     thumbnail: bytes = b""
     base: bytes = b""
+
+    @property
+    def brightness(self) -> float:
+        """Mean grey level, 0-1, as the thumbnail has it; 0 where the bytes do not decode."""
+        return round(sum(self.thumbnail) / (255 * len(self.thumbnail)), 4) if self.thumbnail else 0.0
 
 
 def image_schema() -> pa.Schema:
@@ -68,6 +75,7 @@ def image_schema() -> pa.Schema:
             ("entropy", pa.float64()),
             ("study_key", text),
             ("source", text),
+            ("brightness", pa.float32()),
             ("thumbnail", pa.binary()),
             ("base", pa.binary()),
         ]  # fmt: skip

@@ -77,5 +77,6 @@ def _recalled(row: dict[str, Any], recall: Recall) -> Measured | None:
 def _row(row: dict[str, Any], measured: Measured) -> dict[str, Any]:
     return {
         **{name: row[name] for name in KEPT}, "perceptual_hash": int(row["perceptual_hash"] or "0", 16),
-        "entropy": measured.entropy, "thumbnail": measured.thumbnail, "base": measured.base,
+        "entropy": measured.entropy, "brightness": measured.brightness, "thumbnail": measured.thumbnail,
+        "base": measured.base,
     }  # fmt: skip

@@ -13,8 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.data.card import Card
+from components.data.catalog import CARDS, load_cards
 from components.errors import QualityError
 from components.pairs.columns import keys_of
+from components.quality.card_suite import (
+    card_expectations,
+    count_expectations,
+    count_frame,
+    record_frame,
+    source_shards,
+)
+from components.quality.drift import (
+    ACCEPTED,
+    CLASSES,
+    PROFILE,
+    Drift,
+    Profile,
+    drift_between,
+    load_profile,
+    profile_of,
+)
 from components.quality.features import (
     CorpusFacts,
     load_pair_shard,
@@ -51,16 +70,23 @@ def run_check(settings: Settings) -> None:
     """
     root, bounds = settings.work_root, settings.check
     records, curated = root / "records", root / "curated"
+    known = [path for path in (ACCEPTED, CARDS) if path.exists()]
     with open_stage(
-        "check", settings, output=root / "checked", inputs=[records, curated], sections=["check"]
+        "check", settings, output=root / "checked", inputs=[records, curated, *known], sections=["check"]
     ) as work:
         pair_suite = pair_expectations(min_text=bounds.min_text, max_text=bounds.max_text)
         corpus_suite = corpus_expectations(min_pairs=bounds.min_pairs, max_rejected=bounds.max_rejected)
         shares = {name: rejected_share(root / name) for name in ("records", "pairs", "curated")}
         outcomes = judge_pairs(records, curated, pair_suite) + judge_corpus(curated, corpus_suite, shares)
-        suite = (*pair_suite, *corpus_suite)
-        results = summarise(outcomes, suite, shares)
-        _write(work, results, _page(records, curated, suite, outcomes, shares))
+        card_suite, card_outcomes = judge_cards(records, settings)
+        profile = read_profile(curated)
+        drifts = drift_between(load_profile() or {}, profile)
+        drift_suite, drift_outcomes = judge_drift(drifts, most=bounds.max_drift)
+        suite = (*pair_suite, *corpus_suite, *card_suite, *drift_suite)
+        outcomes = [*outcomes, *card_outcomes, *drift_outcomes]
+        results = summarise(outcomes, suite, shares) | {"drift": {drift.column: drift.psi for drift in drifts}}
+        write_json(work.scratch / PROFILE, profile)
+        _write(work, results, _page(records, curated, suite, outcomes, shares, drifts))
         num_pairs = next(outcome.checked for outcome in outcomes)
         work.count(read=num_pairs, kept=num_pairs)
         _stop_if_failed(results)
@@ -115,6 +141,52 @@ def judge_corpus(
     return make_judge(suite, key="corpus", with_great=with_great)(pd.DataFrame([row]))
 
 
+def judge_cards(
+    records: Path, settings: Settings, *, with_great: bool | None = None
+) -> tuple[list[Expectation], list[Outcome]]:
+    """Judge each source's records by the suite that its card makes, shard by shard."""
+    suite: list[Expectation] = []
+    outcomes: list[Outcome] = []
+    for card in load_cards(names=settings.corpus.sources) if CARDS.is_dir() else []:
+        rules, found = _judge_card(records, card, with_great)
+        suite += rules
+        outcomes += found
+    return suite, outcomes
+
+
+def _judge_card(records: Path, card: Card, with_great: bool | None) -> tuple[list[Expectation], list[Outcome]]:
+    shards = source_shards(records, card)
+    if not shards:
+        return [], []
+    rules, counts = card_expectations(card), count_expectations(card, most_rejected=card.tolerance)
+    judge = make_judge(rules, key="record_id", with_great=with_great)
+    parts = [judge(frame) for frame in (record_frame(path, card) for path in shards) if not frame.empty]
+    frame = count_frame(card, read_manifest(records / card.name))
+    outcomes = [merge_outcomes(list(column)) for column in zip(*parts, strict=True)]
+    outcomes += make_judge(counts, key="source", with_great=with_great)(frame)
+    return [*(rules if parts else ()), *counts], outcomes
+
+
+def judge_drift(drifts: Sequence[Drift], *, most: float) -> tuple[list[Expectation], list[Outcome]]:
+    """Judge the distance from the accepted corpus, one row a column; nothing to judge when `most` is 0."""
+    import pandas as pd
+
+    if not most or not drifts:
+        return [], []
+    meaning = f"no column is farther than {most:g} from the accepted corpus"
+    rule = Expectation("drift", "between", ("psi",), meaning, "corpus", high=most)
+    frame = pd.DataFrame([{"column": drift.column, "psi": drift.psi} for drift in drifts])
+    return [rule], make_judge([rule], key="column")(frame)
+
+
+def read_profile(curated: Path) -> Profile:
+    """Count the curated corpus into a profile."""
+    import pyarrow.parquet as pq
+
+    pairs = read_table(curated, [*CLASSES, "conversations"])
+    return profile_of(pairs, pq.read_table(curated / "images.parquet"))
+
+
 def rejected_share(output: Path) -> float:
     """Return the share of an earlier stage's rows that it rejected (0-1), from its manifest.
 
@@ -155,6 +227,7 @@ def _page(
     suite: Sequence[Expectation],
     outcomes: Sequence[Outcome],
     shares: Mapping[str, float],
+    drifts: Sequence[Drift],
 ) -> str:
     table = read_table(curated, ["pair_id", *DISTRIBUTIONS])
     failed = failing_pairs(outcomes)
@@ -164,6 +237,7 @@ def _page(
         outcomes=outcomes,
         counts=count_values(table, DISTRIBUTIONS),
         shares=shares,
+        drifts=drifts,
         samples=make_cards(curated, records, sample),
         failing=make_cards(curated, records, list(failed)[:MAX_SHOWN], failed=failed),
     )

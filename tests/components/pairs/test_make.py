@@ -154,7 +154,7 @@ def test_the_image_index_lists_the_usable_images(settings, fake_run) -> None:
     run_pair(settings)
     run_curate(settings)
     index = pq.read_table(CURATED / "images.parquet")
-    assert index.column_names == ["record_id", "split", "sha256", "entropy", "width", "height"]
+    assert index.column_names == ["record_id", "split", "sha256", "entropy", "width", "height", "brightness"]
     assert set(index["record_id"].to_pylist()) == {record.record_id for record in records}
     assert min(index["entropy"].to_pylist()) > 5
 
