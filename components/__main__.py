@@ -133,6 +133,17 @@ def source_check(card: Annotated[str, typer.Argument(help="a card's name or its 
     typer.echo(write_source_page(load_settings(), card))
 
 
+@app.command("accept-corpus", rich_help_panel="Data")
+def accept_corpus() -> None:
+    """Make the checked corpus the one that the drift of later ones is measured from."""
+    from components.quality.drift import ACCEPTED
+    from components.quality.drift import accept_corpus as accept
+    from components.settings import load_settings
+
+    accept(load_settings().work_root / "checked")
+    typer.echo(f"accepted: {ACCEPTED}")
+
+
 @app.command(rich_help_panel="Configuration")
 def configure(
     overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides, such as preset=tiny")] = None,
@@ -182,6 +193,18 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
     from components.settings import load_settings
 
     print_trace(load_settings(), record_id)
+
+
+@app.command(rich_help_panel="Registry")
+def withdraw(
+    patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
+    source: Annotated[str, typer.Option(help="name of a card")] = "",
+) -> None:
+    """Leave a patient or a source out of every later run, and list the models that saw them."""
+    from components.registry.withdrawal import print_withdrawal
+    from components.settings import load_settings
+
+    print_withdrawal(load_settings(), patient=patient, source=source)
 
 
 @app.command(rich_help_panel="Registry")
