@@ -13,15 +13,20 @@ from components.settings.environment import Secrets, load_secrets, process_rank,
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
 from components.settings.recipe import Cluster, Mixture, Part, Recipe, Stage, Training, VisionInitialisation
+from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 __all__ = [
+    "Budget",
     "Check",
+    "Checkpointing",
     "Cluster",
     "Corpus",
     "Curate",
+    "Device",
     "Evaluation",
     "Frozen",
     "GateRule",
+    "Guard",
     "Ingest",
     "LanguageModel",
     "Mixture",
@@ -35,6 +40,7 @@ __all__ = [
     "Secrets",
     "Settings",
     "Share",
+    "Speed",
     "Stage",
     "Tracking",
     "Training",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from components.settings.base import Frozen, Positive, Share
+from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 Part = Literal["vision", "projector", "language"]
 
@@ -88,6 +89,9 @@ class Training(Frozen):
     workers: int = Field(ge=0, description="data loading processes")
     log_every: Positive = Field(description="optimiser steps between logged points")
     validate_batches: int = Field(ge=0, description="micro-batches of validation packs at the end of a stage")
+    checkpoint: Checkpointing = Checkpointing()
+    guard: Guard = Guard()
+    speed: Speed = Speed()
 
 
 class Cluster(Frozen):
@@ -99,3 +103,5 @@ class Cluster(Frozen):
     devices: Positive = Field(description="devices a node")
     nodes: Positive
     threads: Positive = Field(description="CPU threads a process computes with")
+    device: Device = Device()
+    budget: Budget = Budget()

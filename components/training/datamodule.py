@@ -95,7 +95,11 @@ class Collator:
 
 
 class PackDataModule(lightning.LightningDataModule):
-    """Loaders over one mixture's packs; ranks read disjoint packs, and a loader's place can be saved."""
+    """Loaders over one mixture's packs; ranks read disjoint packs.
+
+    `start` is (epoch, packs of that epoch done over all ranks): the order is a function of (seed, epoch, index),
+    so any number of ranks and workers can go on from there.
+    """
 
     def __init__(
         self,
@@ -107,6 +111,7 @@ class PackDataModule(lightning.LightningDataModule):
         micro_batch: int,
         workers: int,
         seed: int,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.train_packs = PackDataset(packs / mixture / "train")
@@ -115,11 +120,17 @@ class PackDataModule(lightning.LightningDataModule):
             raise DataError("no training pack in this mixture", where=str(packs / mixture), fix="dvc repro pack")
         pixels = np.load(packs / "images" / "pixels.npy", mmap_mode="r")
         self.collator = Collator(pixels, image_processor, pad_id=pad_id)
-        self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
+        self.micro_batch, self.workers, self.seed, self.start = micro_batch, workers, seed, start
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Return the shuffled training loader of this rank."""
-        return self._loader(self.train_packs, shuffle=True)
+        loader = self._loader(self.train_packs, shuffle=True)
+        sampler = loader.sampler
+        assert isinstance(sampler, StatefulDistributedSampler)
+        epoch, packs = self.start
+        sampler.set_epoch(epoch)
+        sampler.load_state_dict({"yielded": packs // sampler.num_replicas})
+        return loader
 
     def val_dataloader(self) -> StatefulDataLoader:
         """Return the validation loader of this rank, in stored order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,25 @@ from components.errors import CheckpointError, ConfigError
 from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
-from components.settings import Settings, Stage
+from components.settings import Settings, Stage, process_rank
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import write_table
+from components.training.checkpoint import Shelf
+from components.training.continuation import (
+    announce_start,
+    continued_samples,
+    open_shelf,
+    position_of,
+    with_rollbacks,
+)
 from components.training.datamodule import PackDataModule
+from components.training.guard import DivergenceGuard
+from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
 
-Log = Callable[[dict[str, float], int], None]
+NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 
 
 def run_train(settings: Settings, name: str) -> None:
@@ -42,13 +51,37 @@ def run_train(settings: Settings, name: str) -> None:
         inputs=[packs, Path(stage.starts_from)],
         sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
     ) as work:
-        vlm, processor = load_start(settings, stage)
-        work.details["parameters"] = count_parameters(vlm)
-        if stage.initialise_vision and not settings.model.vision.pretrained:
-            _initialise_vision(vlm, processor, stage, settings, work)
-        _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work)
+        shelf = open_shelf(settings, name)
+        vlm, processor = with_rollbacks(
+            lambda: _attempt(settings, stage, name=name, work=work, shelf=shelf),
+            shelf=shelf,
+            limit=settings.training.guard.rollbacks,
+            packs=packs / stage.mixture / "train",
+            log=work.run.log_metrics,
+        )
         save_vlm(vlm, processor, work.scratch)
         work.count(read=work.details["packs"], kept=work.details["packs"])
+    if process_rank() == 0:
+        shelf.clear()
+
+
+def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf) -> tuple[Any, Any]:
+    """Train the stage from its start or from its newest good checkpoint; return model and processor."""
+    vlm, processor = load_start(settings, stage)
+    work.details["parameters"] = count_parameters(vlm)
+    resume = shelf.newest()
+    announce_start(shelf, resume)
+    initialised = bool(stage.initialise_vision and not settings.model.vision.pretrained)
+    if initialised and resume is None:
+        _initialise_vision(vlm, processor, stage, settings, work)
+    facts = {"initialised": initialised, "hashes": part_hashes(vlm.named_parameters(), part_of)}
+    facts |= {"captions": work.details["captions"]} if "captions" in work.details else {}
+    if resume is not None:
+        facts = shelf.facts_of(resume)
+        work.details |= {key: facts[key] for key in ("captions",) if key in facts}
+    _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
+                    shelf=shelf, resume=resume, facts=facts)  # fmt: skip
+    return vlm, processor
 
 
 def quieten() -> None:
@@ -82,7 +115,10 @@ def load_start(settings: Settings, stage: Stage) -> tuple[Any, Any]:
     return vlm.train(), processor
 
 
-def _trainer(settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None) -> Any:
+def _trainer(
+    settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None,
+    keeper: CheckpointKeeper | None = None,
+) -> Any:  # fmt: skip
     cluster, training = settings.cluster, settings.training
     return lightning.Trainer(
         accelerator=cluster.accelerator,
@@ -94,20 +130,55 @@ def _trainer(settings: Settings, *, steps: int, label: str, accumulate: int = 1,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
         limit_val_batches=training.validate_batches,
+        check_val_every_n_epoch=NEVER,
         num_sanity_val_steps=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[StepProgress(label)],
+        callbacks=[StepProgress(label), *([keeper] if keeper else [])],
+        plugins=[ShelfIO(keeper.shelf)] if keeper else None,
     )
 
 
 def _train_on_packs(
-    vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork
-) -> None:
-    data = PackDataModule(
+    vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork,
+    shelf: Shelf, resume: Path | None, facts: dict[str, Any],
+) -> None:  # fmt: skip
+    data = _data(processor, stage, settings, start=position_of(shelf, resume))
+    steps = num_steps(
+        len(data.train_packs),
+        packs_per_step=stage.packs_per_step,
+        epochs=stage.epochs,
+        max_steps=stage.max_steps,
+    )
+    guard = settings.training.guard
+    module = StageModule(
+        vlm, stage, name=name, steps=steps, log=work.run.log_metrics,
+        guard=DivergenceGuard(spike_factor=guard.spike_factor, window=guard.window, skipped=shelf.skipped()),
+    )  # fmt: skip
+    module.seen = continued_samples(shelf, resume)
+    micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
+    keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts)
+    trainer = _trainer(
+        settings, steps=steps, label=name, accumulate=accumulation(settings, stage), clip=stage.clip, keeper=keeper
+    )
+    started = time.perf_counter()
+    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    seconds = time.perf_counter() - started
+    after = part_hashes(vlm.named_parameters(), part_of)
+    check_frozen(facts["hashes"], after, trains=stage.trains, stage=name)
+    trainer.validate(module, datamodule=data, verbose=False)
+    seen = keeper.all_rows(trainer, module)
+    _write_samples(work, seen)
+    work.details |= {"steps": steps, "packs": len(seen), "part_hashes": after}
+    work.details |= {"skipped_packs": sorted(shelf.skipped())} if shelf.skipped() else {}
+    _log_end(work, module, seconds=seconds, steps=steps)
+
+
+def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int, int]) -> PackDataModule:
+    return PackDataModule(
         settings.work_root / "packs",
         mixture=stage.mixture,
         image_processor=processor.image_processor,
@@ -115,26 +186,8 @@ def _train_on_packs(
         micro_batch=settings.training.micro_batch,
         workers=settings.training.workers,
         seed=settings.seed,
+        start=start,
     )
-    steps = num_steps(
-        len(data.train_packs),
-        packs_per_step=stage.packs_per_step,
-        epochs=stage.epochs,
-        max_steps=stage.max_steps,
-    )
-    accumulate = accumulation(settings, stage)
-    module = StageModule(vlm, stage, name=name, steps=steps, log=work.run.log_metrics)
-    before = part_hashes(vlm.named_parameters(), part_of)
-    trainer = _trainer(settings, steps=steps, label=name, accumulate=accumulate, clip=stage.clip)
-    started = time.perf_counter()
-    trainer.fit(module, train_dataloaders=None, datamodule=data)
-    seconds = time.perf_counter() - started
-    after = part_hashes(vlm.named_parameters(), part_of)
-    check_frozen(before, after, trains=stage.trains, stage=name)
-    trainer.validate(module, datamodule=data, verbose=False)
-    _write_samples(work, module.seen)
-    work.details |= {"steps": steps, "packs": len(module.seen), "part_hashes": after}
-    _log_end(work, module, seconds=seconds, steps=steps)
 
 
 def accumulation(settings: Settings, stage: Stage) -> int:

@@ -18,6 +18,7 @@ from components.errors import TrainingError
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Stage
 from components.training.datamodule import IGNORE, Batch
+from components.training.guard import DivergenceGuard
 from components.training.stages import check_gradients, learning_rate_factor
 
 
@@ -37,6 +38,16 @@ def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) 
     return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
 
 
+def without_packs(batch: Batch, skipped: frozenset[str]) -> Batch:
+    """Return a micro-batch in which these packs have nothing to learn; the order of the others stays."""
+    rows = [row for row, pack_id in enumerate(batch.pack_ids) if pack_id in skipped]
+    if not rows:
+        return batch
+    labels = batch.labels.clone()
+    labels[rows] = IGNORE
+    return batch._replace(labels=labels)
+
+
 def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> None:
     """Scale an optimiser's gradients down to a joint norm of `limit`; None leaves them."""
     if limit is not None:
@@ -48,10 +59,19 @@ class StageModule(lightning.LightningModule):
     """Train the parts that a recipe's row names, on packs, with its optimiser and schedule."""
 
     def __init__(
-        self, vlm: Any, stage: Stage, *, name: str, steps: int, log: Callable[[dict[str, float], int], None]
+        self,
+        vlm: Any,
+        stage: Stage,
+        *,
+        name: str,
+        steps: int,
+        log: Callable[[dict[str, float], int], None],
+        guard: DivergenceGuard | None = None,
     ) -> None:
         super().__init__()
+        self.strict_loading = False  # a checkpoint holds what learns; the rest is in the folder it starts from
         self.vlm, self.stage, self.name, self.steps, self.log_point = vlm, stage, name, steps, log
+        self.guard = guard or DivergenceGuard()
         self.learning = {f"vlm.{parameter}" for parameter in train_only(vlm, stage.trains)}
         self.seen: list[tuple[int, str]] = []
         self.validation_losses: list[tuple[float, int]] = []
@@ -67,16 +87,15 @@ class StageModule(lightning.LightningModule):
         return project(self.vlm, features)
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the mean loss over supervised tokens; TrainingError when it is not finite."""
+        """Return the mean loss over supervised tokens; Diverged when the guard refuses it."""
+        batch = without_packs(batch, self.guard.skipped)
         losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
-        loss = losses.mean()
-        if not math.isfinite(value := loss.item()):
-            raise TrainingError(
-                f"loss is {value} at step {self.global_step}",
-                where=f"stage {self.name}, packs {', '.join(batch.pack_ids)}",
-                fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
-            )
-        self.seen.extend((self.global_step, pack_id) for pack_id in batch.pack_ids)
+        loss = losses.mean() if losses.numel() else losses.sum()
+        kept = tuple(pack_id for pack_id in batch.pack_ids if pack_id not in self.guard.skipped)
+        value = loss.item()
+        if kept:
+            self.guard.check(value, step=self.global_step, stage=self.name, packs=kept)
+        self.seen.extend((self.global_step, pack_id) for pack_id in kept)
         self._losses.append(value)
         self._supervised += losses.numel()
         return loss
