@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
 from components.settings import Settings, Stage, process_rank
+from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import write_table
 from components.training.checkpoint import Shelf
@@ -33,6 +37,7 @@ from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
+from components.training.strategies import gathered_model, make_strategy
 
 NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 
@@ -44,13 +49,7 @@ def run_train(settings: Settings, name: str) -> None:
     torch.set_num_threads(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     packs = settings.work_root / "packs"
-    with open_stage(
-        f"train@{name}",
-        settings,
-        output=settings.work_root / "models" / name,
-        inputs=[packs, Path(stage.starts_from)],
-        sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
-    ) as work:
+    with _open_work(settings, stage, name) as work:
         shelf = open_shelf(settings, name)
         vlm, processor = with_rollbacks(
             lambda: _attempt(settings, stage, name=name, work=work, shelf=shelf),
@@ -59,10 +58,29 @@ def run_train(settings: Settings, name: str) -> None:
             packs=packs / stage.mixture / "train",
             log=work.run.log_metrics,
         )
-        save_vlm(vlm, processor, work.scratch)
+        if process_rank() == 0:
+            save_vlm(vlm, processor, work.scratch)
         work.count(read=work.details["packs"], kept=work.details["packs"])
     if process_rank() == 0:
         shelf.clear()
+
+
+@contextmanager
+def _open_work(settings: Settings, stage: Stage, name: str) -> Generator[StageWork]:
+    """Open the stage on the first process; the others work in a folder that is thrown away, and log nothing."""
+    output = settings.work_root / "models" / name
+    if process_rank() == 0:
+        with open_stage(
+            f"train@{name}",
+            settings,
+            output=output,
+            inputs=[settings.work_root / "packs", Path(stage.starts_from)],
+            sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
+        ) as work:
+            yield work
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield StageWork(name, settings, Path(scratch), output, StageRun("", name))
 
 
 def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf) -> tuple[Any, Any]:
@@ -79,9 +97,9 @@ def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, sh
     if resume is not None:
         facts = shelf.facts_of(resume)
         work.details |= {key: facts[key] for key in ("captions",) if key in facts}
-    _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
-                    shelf=shelf, resume=resume, facts=facts)  # fmt: skip
-    return vlm, processor
+    module = _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
+                             shelf=shelf, resume=resume, facts=facts)  # fmt: skip
+    return gathered_model(vlm) if module.is_sharded else vlm, processor
 
 
 def quieten() -> None:
@@ -120,11 +138,12 @@ def _trainer(
     keeper: CheckpointKeeper | None = None,
 ) -> Any:  # fmt: skip
     cluster, training = settings.cluster, settings.training
+    alone = cluster.devices * cluster.nodes == 1
     return lightning.Trainer(
         accelerator=cluster.accelerator,
         devices=cluster.devices,
         num_nodes=cluster.nodes,
-        strategy=cluster.strategy,
+        strategy=make_strategy(cluster) if keeper else ("auto" if alone else "ddp"),
         precision=training.precision,
         max_steps=steps,
         accumulate_grad_batches=accumulate,
@@ -145,7 +164,7 @@ def _trainer(
 def _train_on_packs(
     vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork,
     shelf: Shelf, resume: Path | None, facts: dict[str, Any],
-) -> None:  # fmt: skip
+) -> StageModule:  # fmt: skip
     data = _data(processor, stage, settings, start=position_of(shelf, resume))
     steps = num_steps(
         len(data.train_packs),
@@ -175,6 +194,7 @@ def _train_on_packs(
     work.details |= {"steps": steps, "packs": len(seen), "part_hashes": after}
     work.details |= {"skipped_packs": sorted(shelf.skipped())} if shelf.skipped() else {}
     _log_end(work, module, seconds=seconds, steps=steps)
+    return module
 
 
 def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int, int]) -> PackDataModule:

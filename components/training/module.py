@@ -7,8 +7,9 @@ graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised po
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as lightning
 import torch
@@ -20,6 +21,7 @@ from components.settings import Stage
 from components.training.datamodule import IGNORE, Batch
 from components.training.guard import DivergenceGuard
 from components.training.stages import check_gradients, learning_rate_factor
+from components.training.strategies import shard, whole
 
 
 def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) -> torch.Tensor:
@@ -76,7 +78,7 @@ class StageModule(lightning.LightningModule):
         self.seen: list[tuple[int, str]] = []
         self.validation_losses: list[tuple[float, int]] = []
         self._losses: list[float] = []
-        self._supervised, self._checked = 0, False
+        self._supervised, self._checked, self.is_sharded = 0, False, False
 
     def image_features(self, batch: Batch) -> torch.Tensor | None:
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
@@ -86,11 +88,34 @@ class StageModule(lightning.LightningModule):
             features = vision_features(self.vlm, batch.pixels)
         return project(self.vlm, features)
 
+    def configure_model(self) -> None:
+        """Shard the model where the strategy has made a mesh (FSDP2); once, before the optimiser is made."""
+        if self.device_mesh is not None and not self.is_sharded:
+            self.vlm.losses_of = types.MethodType(lambda _, batch: self.losses_of(batch), self.vlm)
+            shard(self.vlm, self.device_mesh["data_parallel"], forward="losses_of")
+            self.is_sharded = True
+
+    def losses_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the losses (K,) and a zero that joins every learning part to the graph.
+
+        Text alone never reaches tower and projector; several processes wait for each other's gradients, so a
+        micro-batch without images sends a blank one through, with no weight.
+        """
+        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        if batch.pixels is not None:
+            return losses, losses.new_zeros(())
+        size = self.vlm.config.vision_config.image_size
+        blank = torch.zeros(1, 3, size, size, device=batch.ids.device)
+        features = self.image_features(batch._replace(pixels=blank))
+        assert features is not None
+        return losses, 0.0 * features.float().sum()
+
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the mean loss over supervised tokens; Diverged when the guard refuses it."""
         batch = without_packs(batch, self.guard.skipped)
-        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        losses, nothing = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
         loss = losses.mean() if losses.numel() else losses.sum()
+        loss = loss if batch.pixels is not None else loss + nothing
         kept = tuple(pack_id for pack_id in batch.pack_ids if pack_id not in self.guard.skipped)
         value = loss.item()
         if kept:
@@ -112,20 +137,26 @@ class StageModule(lightning.LightningModule):
         if self.global_step == 0 and optimizer.state:
             raise TrainingError("the optimiser is not fresh at the stage's start", where=f"stage {self.name}")
         point = {
-            "loss": sum(self._losses) / len(self._losses),
+            "loss": self._over_ranks(sum(self._losses) / len(self._losses), "mean"),
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
-            "supervised_tokens": float(self._supervised),
+            "supervised_tokens": self._over_ranks(float(self._supervised), "sum"),
             **self._gradient_norms(),
         }
         self._losses, self._supervised = [], 0
         self.log_point(point, self.global_step)
+
+    def _over_ranks(self, value: float, operation: Literal["mean", "sum"]) -> float:
+        if self.trainer.world_size == 1:
+            return value
+        reduced = self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op=operation)
+        return float(reduced)
 
     def _gradient_norms(self) -> dict[str, float]:
         squares: dict[str, float] = {}
         for name, parameter in self.vlm.named_parameters():
             if parameter.grad is not None:
                 part = part_of(name)
-                squares[part] = squares.get(part, 0.0) + float(parameter.grad.detach().float().pow(2).sum())
+                squares[part] = squares.get(part, 0.0) + float(whole(parameter.grad.detach().float().pow(2).sum()))
         return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
 
     def configure_gradient_clipping(
@@ -137,9 +168,9 @@ class StageModule(lightning.LightningModule):
         """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
         clip_gradients(optimizer, gradient_clip_val)
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Batch, _batch_index: int) -> None:
         """Collect the summed loss and count of supervised tokens."""
-        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        losses, _ = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
         self.validation_losses.append((float(losses.sum()), losses.numel()))
 
     def configure_optimizers(self) -> Any:
