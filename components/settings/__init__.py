@@ -12,10 +12,20 @@ from components.settings.decision import Evaluation, GateRule, Promotion, Tracki
 from components.settings.environment import Secrets, load_secrets, process_rank, secret_environment
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
-from components.settings.recipe import Cluster, Mixture, Part, Recipe, Stage, Training, VisionInitialisation
+from components.settings.recipe import (
+    Adapter,
+    Cluster,
+    Mixture,
+    Part,
+    Recipe,
+    Stage,
+    Training,
+    VisionInitialisation,
+)
 from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 __all__ = [
+    "Adapter",
     "Budget",
     "Check",
     "Checkpointing",

@@ -15,7 +15,7 @@ import torch
 
 from components.errors import Diverged
 from components.settings import Settings, process_rank
-from components.tracking.digest import digest_json, digest_tree
+from components.tracking.digest import digest_file, digest_json, digest_tree
 from components.tracking.stage import settings_section
 from components.tracking.tables import iterate_rows
 from components.training.checkpoint import Identity, Shelf
@@ -39,7 +39,16 @@ def identity_of(settings: Settings, name: str) -> Identity:
     training = settings_section(settings, "training")
     sections["training"] = {key: training[key] for key in DECIDES}
     inputs = (settings.work_root / "packs", Path(stage.starts_from))
-    return Identity(name, digest_json(sections), digest_json([digest_tree(path) for path in inputs]))
+    return Identity(name, digest_json(sections), digest_json([_data_digest(path) for path in inputs]))
+
+
+def _data_digest(folder: Path) -> str:
+    """Return the hash of a committed output's manifest, which its content follows from, or of all it holds.
+
+    Every process of a large run asks; only the first reads the whole, once, when the stage opens.
+    """
+    manifest = folder / "manifest.json"
+    return digest_file(manifest) if manifest.is_file() else digest_tree(folder)
 
 
 def announce_start(shelf: Shelf, resume: Path | None) -> None:

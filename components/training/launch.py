@@ -22,7 +22,8 @@ from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_o
 from components.settings import Settings, Stage, process_rank
 from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import write_table
+from components.tracking.tables import iterate_rows, write_table
+from components.training.adapters import merge_adapters
 from components.training.checkpoint import Shelf
 from components.training.continuation import (
     announce_start,
@@ -32,13 +33,18 @@ from components.training.continuation import (
     with_rollbacks,
 )
 from components.training.datamodule import PackDataModule
+from components.training.features import FeatureCache
+from components.training.forecast import shape_of
 from components.training.guard import DivergenceGuard
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
 from components.training.strategies import gathered_model, make_strategy
+from components.training.telemetry import LogPoint, LossesApart, Telemetry
 
+FEATURES = Path("var/features")
+BUCKET = 64  # tokens
 NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 
 
@@ -135,7 +141,7 @@ def load_start(settings: Settings, stage: Stage) -> tuple[Any, Any]:
 
 def _trainer(
     settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None,
-    keeper: CheckpointKeeper | None = None,
+    keeper: CheckpointKeeper | None = None, telemetry: Telemetry | None = None,
 ) -> Any:  # fmt: skip
     cluster, training = settings.cluster, settings.training
     alone = cluster.devices * cluster.nodes == 1
@@ -156,7 +162,7 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[StepProgress(label), *([keeper] if keeper else [])],
+        callbacks=[StepProgress(label), *(callback for callback in (telemetry, keeper) if callback)],
         plugins=[ShelfIO(keeper.shelf)] if keeper else None,
     )
 
@@ -172,20 +178,23 @@ def _train_on_packs(
         epochs=stage.epochs,
         max_steps=stage.max_steps,
     )
-    guard = settings.training.guard
+    telemetry = _telemetry(vlm, stage, settings, log=work.run.log_metrics)
+    guard, speed = settings.training.guard, settings.training.speed
     module = StageModule(
-        vlm, stage, name=name, steps=steps, log=work.run.log_metrics,
+        vlm, stage, name=name, steps=steps, log=work.run.log_metrics, speed=speed,
         guard=DivergenceGuard(spike_factor=guard.spike_factor, window=guard.window, skipped=shelf.skipped()),
+        features=_feature_cache(processor, data, facts) if speed.cache_features else None,
+        apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
     micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
     keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts)
-    trainer = _trainer(
-        settings, steps=steps, label=name, accumulate=accumulation(settings, stage), clip=stage.clip, keeper=keeper
-    )
+    trainer = _trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
+                       clip=stage.clip, keeper=keeper, telemetry=telemetry)  # fmt: skip
     started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=resume)
     seconds = time.perf_counter() - started
+    merge_adapters(vlm)
     after = part_hashes(vlm.named_parameters(), part_of)
     check_frozen(facts["hashes"], after, trains=stage.trains, stage=name)
     trainer.validate(module, datamodule=data, verbose=False)
@@ -207,7 +216,29 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int,
         workers=settings.training.workers,
         seed=settings.seed,
         start=start,
+        multiple=BUCKET if settings.training.speed.bucket_lengths else 1,
     )
+
+
+def _feature_cache(processor: Any, data: PackDataModule, facts: dict[str, Any]) -> FeatureCache:
+    preprocessing = processor.image_processor.to_json_string()
+    tower = facts["hashes"]["vision"]
+    return FeatureCache(
+        FEATURES, data.collator.pixels, tower=tower, preprocessing=preprocessing, rank=process_rank()
+    )  # fmt: skip
+
+
+def _telemetry(vlm: Any, stage: Stage, settings: Settings, *, log: LogPoint) -> Telemetry:
+    peak = settings.cluster.device.teraflops * 1e12
+    every = settings.training.log_every
+    return Telemetry(shape_of(vlm), trains=stage.trains, peak_flops=peak, log=log, every=every)
+
+
+def sources_of_pairs(curated: Path) -> dict[str, str]:
+    """Return pair id -> source on the first process, where the curated pairs are on this disk."""
+    if process_rank() or not curated.is_dir():
+        return {}
+    return {row["pair_id"]: row["source"] for row in iterate_rows(curated, ["pair_id", "source"])}
 
 
 def accumulation(settings: Settings, stage: Stage) -> int:

@@ -17,17 +17,23 @@ from torch.nn import functional
 
 from components.errors import TrainingError
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
-from components.settings import Stage
+from components.settings import Speed, Stage
+from components.training.adapters import add_adapters, rest_under_adapters
 from components.training.datamodule import IGNORE, Batch
+from components.training.features import FeatureCache
 from components.training.guard import DivergenceGuard
 from components.training.stages import check_gradients, learning_rate_factor
 from components.training.strategies import shard, whole
+from components.training.telemetry import LossesApart
 
 
-def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) -> torch.Tensor:
+def pack_losses(
+    vlm: Any, batch: Batch, *, image_features: torch.Tensor | None, supervised_logits: bool = True
+) -> torch.Tensor:
     """Return the cross-entropy at each supervised position of a micro-batch: (K,), in reading order.
 
-    `image_features` are projected (N, T, D), or None for text alone.
+    `image_features` are projected (N, T, D), or None for text alone. Without `supervised_logits` the plain path
+    is taken, which computes the vocabulary's logits everywhere and looks at some.
     """
     embeddings = embed_with_images(vlm, batch.ids, image_features)
     bias = torch.zeros(batch.visible.shape, dtype=embeddings.dtype, device=embeddings.device)
@@ -36,7 +42,7 @@ def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) 
         inputs_embeds=embeddings, attention_mask=bias, position_ids=batch.positions, use_cache=False
     ).last_hidden_state
     is_target = batch.labels != IGNORE
-    logits_KV = vlm.lm_head(hidden[is_target])
+    logits_KV = vlm.lm_head(hidden[is_target]) if supervised_logits else vlm.lm_head(hidden)[is_target]
     return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
 
 
@@ -48,6 +54,14 @@ def without_packs(batch: Batch, skipped: frozenset[str]) -> Batch:
     labels = batch.labels.clone()
     labels[rows] = IGNORE
     return batch._replace(labels=labels)
+
+
+def switch_on(vlm: Any, speed: Speed) -> None:
+    """Set what changes how a model computes, and not what: recomputed activations, a compiled language model."""
+    if speed.activation_checkpointing:
+        vlm.activation_checkpointing_enable({"use_reentrant": False})
+    if speed.compile:
+        vlm.model.language_model.compile(dynamic=True)
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> None:
@@ -69,12 +83,19 @@ class StageModule(lightning.LightningModule):
         steps: int,
         log: Callable[[dict[str, float], int], None],
         guard: DivergenceGuard | None = None,
+        speed: Speed | None = None,
+        features: FeatureCache | None = None,
+        apart: LossesApart | None = None,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # a checkpoint holds what learns; the rest is in the folder it starts from
         self.vlm, self.stage, self.name, self.steps, self.log_point = vlm, stage, name, steps, log
-        self.guard = guard or DivergenceGuard()
-        self.learning = {f"vlm.{parameter}" for parameter in train_only(vlm, stage.trains)}
+        self.guard, self.speed, self.cache = guard or DivergenceGuard(), speed or Speed(), features
+        self.apart = apart or LossesApart({})
+        add_adapters(vlm, stage.adapters)
+        train_only(vlm, stage.trains)
+        self.learning = {f"vlm.{parameter}" for parameter in rest_under_adapters(vlm, stage.adapters)}
+        switch_on(vlm, self.speed)
         self.seen: list[tuple[int, str]] = []
         self.validation_losses: list[tuple[float, int]] = []
         self._losses: list[float] = []
@@ -84,9 +105,19 @@ class StageModule(lightning.LightningModule):
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
         if batch.pixels is None:
             return None
+        if self.cache is not None and "vision" not in self.stage.trains and self.trainer.training:
+            return project(self.vlm, self._cached_features(self.cache, batch).to(batch.ids.device))
         with torch.set_grad_enabled("vision" in self.stage.trains and torch.is_grad_enabled()):
             features = vision_features(self.vlm, batch.pixels)
         return project(self.vlm, features)
+
+    def _cached_features(self, cache: FeatureCache, batch: Batch) -> torch.Tensor:
+        def compute(places: list[int]) -> torch.Tensor:
+            assert batch.pixels is not None
+            with torch.no_grad():
+                return vision_features(self.vlm, batch.pixels[places])
+
+        return cache.features(batch.images.tolist(), compute)
 
     def configure_model(self) -> None:
         """Shard the model where the strategy has made a mesh (FSDP2); once, before the optimiser is made."""
@@ -101,13 +132,17 @@ class StageModule(lightning.LightningModule):
         Text alone never reaches tower and projector; several processes wait for each other's gradients, so a
         micro-batch without images sends a blank one through, with no weight.
         """
-        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        losses = pack_losses(
+            self.vlm,
+            batch,
+            image_features=self.image_features(batch),
+            supervised_logits=self.speed.supervised_logits,
+        )
         if batch.pixels is not None:
             return losses, losses.new_zeros(())
         size = self.vlm.config.vision_config.image_size
         blank = torch.zeros(1, 3, size, size, device=batch.ids.device)
-        features = self.image_features(batch._replace(pixels=blank))
-        assert features is not None
+        features = project(self.vlm, vision_features(self.vlm, blank))
         return losses, 0.0 * features.float().sum()
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
@@ -121,6 +156,7 @@ class StageModule(lightning.LightningModule):
         if kept:
             self.guard.check(value, step=self.global_step, stage=self.name, packs=kept)
         self.seen.extend((self.global_step, pack_id) for pack_id in kept)
+        self.apart.add(losses, batch)
         self._losses.append(value)
         self._supervised += losses.numel()
         return loss
@@ -141,6 +177,7 @@ class StageModule(lightning.LightningModule):
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
             "supervised_tokens": self._over_ranks(float(self._supervised), "sum"),
             **self._gradient_norms(),
+            **self.apart.take(),
         }
         self._losses, self._supervised = [], 0
         self.log_point(point, self.global_step)
@@ -175,16 +212,30 @@ class StageModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with beta (0.9, 0.999) as in the paper (v1 Table 8); decay on matrices only."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in learning if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
-            {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=True)
+        groups = self._parameter_groups()
+        fused = True if self.speed.fused_optimizer else None
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(
-                step, steps=self.steps, warmup_ratio=self.stage.warmup_ratio, schedule=self.stage.schedule
+                step, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
             ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _warmup_ratio(self) -> float:
+        stage = self.stage
+        return min(stage.warmup_steps / self.steps, 1.0) if stage.warmup_steps else stage.warmup_ratio
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Matrices decay, vectors do not; a part with its own peak learning rate has its own two groups."""
+        stage, groups = self.stage, []
+        named = [(name.removeprefix("vlm."), p) for name, p in self.named_parameters() if p.requires_grad]
+        own = [part for part in stage.learning_rates if part in stage.trains]
+        for part in ("", *own):
+            chosen = [p for name, p in named if (part_of(name) == part if part else part_of(name) not in own)]
+            rate = {"lr": stage.learning_rates[part]} if part else {}
+            decays = [p for p in chosen if p.ndim >= 2], [p for p in chosen if p.ndim < 2]
+            groups.append({"params": decays[0], "weight_decay": stage.weight_decay, **rate})
+            groups.append({"params": decays[1], "weight_decay": 0.0, **rate})
+        return [group for group in groups if group["params"]] if own else groups
