@@ -93,6 +93,24 @@ def compare(
     run_compare(first, second, resamples=settings.evaluation.bootstrap, seed=settings.seed, page=page)
 
 
+@app.command(rich_help_panel="Training")
+def plan() -> None:
+    """Forecast each stage's memory, operations, hours and disk; refuse what is over budget."""
+    from components.settings import load_settings
+    from components.training.plan import run_plan
+
+    run_plan(load_settings())
+
+
+@app.command(rich_help_panel="Training")
+def submit(stage: Annotated[str, typer.Argument(help="a row of the recipe")]) -> None:
+    """Print the command or SLURM script that starts a stage on the chosen cluster; nothing is run."""
+    from components.settings import load_settings
+    from components.training.submit import start_text
+
+    typer.echo(start_text(load_settings(), stage), nl=False)
+
+
 @app.command("sample-data", rich_help_panel="Data")
 def sample_data() -> None:
     """Build data/ from the real medical images inside the data packages."""

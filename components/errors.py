@@ -12,6 +12,7 @@ ProjectError
 ├── ConfigError          the configuration does not fit its schema, or contradicts itself
 ├── CheckpointError      a checkpoint is missing, partial, altered, or another stage's
 ├── TrainingError        a stage broke its contract (frozen weight moved, loss not finite)
+│   └── Diverged             the loss is not finite, or far above what it was; names the packs
 ├── BenchmarkError       a benchmark cannot be scored as asked
 │   └── BenchmarkMissing its published files are not on this disk
 ├── TrackingError        the tracking store cannot answer
@@ -82,6 +83,14 @@ class CheckpointError(ProjectError):
 
 class TrainingError(ProjectError):
     """A training stage broke its contract."""
+
+
+class Diverged(TrainingError):
+    """The loss is not finite, or far above what it was; `packs` are those of the micro-batch."""
+
+    def __init__(self, what: str, *, where: str, fix: str, packs: tuple[str, ...]) -> None:
+        self.packs = packs
+        super().__init__(what, where=where, fix=fix)
 
 
 class BenchmarkError(ProjectError):

@@ -63,11 +63,14 @@ def reproduce(address: str) -> int:
 
 
 def _was_signalled(cause: BaseException | None) -> bool:
-    """DVC keeps a command's exit status only in its message: "failed to run: …, exited with -9"."""
+    """DVC keeps a command's exit status only in its message: "failed to run: …, exited with -9".
+
+    A stage that wrote a checkpoint and left because a signal asked it to says so with TRY_AGAIN.
+    """
     _, marker, status = str(cause).rpartition("exited with ")
     if not marker or not status.lstrip("-").isdigit():
         return False
-    return int(status) < 0 or int(status) > SIGNALLED_BY_SHELL
+    return int(status) < 0 or int(status) > SIGNALLED_BY_SHELL or int(status) == TRY_AGAIN
 
 
 def main() -> None:

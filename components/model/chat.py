@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.errors import ConfigError
 from components.model.language import IMAGE_TOKEN, TURN_END, TURN_START
 from components.records import Turn
 
@@ -22,6 +23,16 @@ CHAT_TEMPLATE = (
     "{% for item in message['content'] if item['type'] == 'text' %}{{ item['text'] }}{% endfor %}{% endif %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+TEMPLATES = {"chatml": CHAT_TEMPLATE, "internlm2": CHAT_TEMPLATE}  # one writing under both names
+
+
+def chat_template(name: str) -> str:
+    """Return the Jinja template of a family of chat marks; ConfigError for a name that is not one."""
+    if name not in TEMPLATES:
+        raise ConfigError(
+            f"no chat template {name!r}", where="conf/model", fix=f"choose one of {', '.join(TEMPLATES)}"
+        )
+    return TEMPLATES[name]
 
 
 @dataclass(frozen=True, slots=True)

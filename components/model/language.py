@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import ChecksumMismatch, ConfigError, DatasetMissing
+from components.model.internlm2 import convert_internlm2, is_internlm2
 from components.settings import LanguageModel
 from components.tracking.commit import folder_aside
-from components.tracking.digest import digest_file
+from components.tracking.digest import digest_file, digest_json
 
 CACHE = Path("var/models")
 IMAGE_TOKEN = "<image>"
@@ -32,7 +33,7 @@ def language_folder(language: LanguageModel, packages_root: Path, *, cache: Path
     if language.source == "random":
         raise ConfigError("a random language model has no folder", where="model.language", fix="gmai configure")
     if language.source == "pretrained":
-        return language.path
+        return _pretrained_folder(Path(language.path), cache)
     file = packages_root / language.path
     if not file.is_file():
         raise DatasetMissing("the language model's file is missing", where=str(file), fix="make data-packages")
@@ -40,6 +41,17 @@ def language_folder(language: LanguageModel, packages_root: Path, *, cache: Path
     if not (target / "config.json").is_file():
         _verify(file, language.sha256)
         _convert_gguf(file, target)
+    return str(target)
+
+
+def _pretrained_folder(folder: Path, cache: Path) -> str:
+    """Return a folder or hub name as it is; InternLM2's layout is converted once, known by its weights' hash."""
+    if not is_internlm2(folder):
+        return str(folder)
+    names = [digest_file(file) for file in sorted(folder.glob("*.safetensors"))]
+    target = cache / digest_json([digest_file(folder / "config.json"), *names])[:16]
+    if not (target / "config.json").is_file():
+        convert_internlm2(folder, target)
     return str(target)
 
 

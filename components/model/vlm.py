@@ -57,7 +57,7 @@ def make_processor(model: Model, packages_root: Path) -> LlavaProcessor:
         patch_size=model.vision.patch_size,
         vision_feature_select_strategy=feature_strategy(model.vision),
         num_additional_image_tokens=FAMILIES[model.vision.family][3],
-        chat_template=chat.CHAT_TEMPLATE,
+        chat_template=chat.chat_template(model.chat_template),
     )
 
 

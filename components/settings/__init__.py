@@ -19,18 +19,33 @@ from components.settings.environment import (
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
 from components.settings.pairing import Augmentation, Generating, LanguageWriter
-from components.settings.recipe import Cluster, Mixture, Part, Recipe, Stage, Training, VisionInitialisation
+from components.settings.recipe import (
+    Adapter,
+    Cluster,
+    Mixture,
+    Part,
+    Recipe,
+    Stage,
+    Training,
+    VisionInitialisation,
+)
+from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 __all__ = [
+    "Adapter",
     "Augmentation",
+    "Budget",
     "Check",
+    "Checkpointing",
     "Cluster",
     "Corpus",
     "Curate",
+    "Device",
     "Evaluation",
     "Frozen",
     "GateRule",
     "Generating",
+    "Guard",
     "Ingest",
     "LanguageModel",
     "LanguageWriter",
@@ -45,6 +60,7 @@ __all__ = [
     "Secrets",
     "Settings",
     "Share",
+    "Speed",
     "Stage",
     "Tracking",
     "Training",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.records import Language
 from components.settings.base import Frozen, Positive, Share
+from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 Part = Literal["vision", "projector", "language"]
 
@@ -29,6 +30,17 @@ class Mixture(Frozen):
     kinds: dict[str, float] = Field(description="pair kind -> sampling ratio; 0 or absent leaves it out")
     sources: dict[str, float] = Field(default_factory=dict, description="source -> ratio; absent means 1")
     languages: dict[Language, float] = Field(default_factory=dict, description="language -> ratio; absent means 1")
+    packing: Literal["packed", "single"] = Field(
+        default="packed", description="several images' conversations in one pack, or one image's alone"
+    )
+
+
+class Adapter(Frozen):
+    """A low-rank adapter over named linear layers of one part, merged into the weights at the stage's end."""
+
+    rank: Positive
+    alpha: Positive = Field(description="the adapter counts alpha / rank")
+    layers: tuple[str, ...] = Field(min_length=1, description="names of linear layers, such as q_proj")
 
 
 class Stage(Frozen):
@@ -40,6 +52,10 @@ class Stage(Frozen):
     learning_rate: float = Field(gt=0)
     schedule: Literal["cosine", "constant"]
     warmup_ratio: Share
+    warmup_steps: int = Field(default=0, ge=0, description="warm-up counted in steps; 0 uses warmup_ratio")
+    learning_rates: dict[Part, float] = Field(
+        default_factory=dict, description="peak rates of parts that differ from learning_rate"
+    )
     weight_decay: float = Field(ge=0)
     clip: float = Field(gt=0, description="gradient norm limit")
     packs_per_step: Positive = Field(description="packs an optimiser step, over all devices")
@@ -47,6 +63,13 @@ class Stage(Frozen):
     max_steps: int = Field(ge=0, description="optimiser steps at most; 0 is no limit")
     evidence: dict[str, str] = Field(default_factory=dict, description="field -> where its value comes from")
     initialise_vision: VisionInitialisation | None = None
+    adapters: dict[Part, Adapter] = Field(default_factory=dict, description="parts that learn through LoRA alone")
+
+    @model_validator(mode="after")
+    def _parts_named_learn(self) -> Stage:
+        if resting := (set(self.adapters) | set(self.learning_rates)) - set(self.trains):
+            raise ValueError(f"adapters or learning rates of parts that do not learn: {sorted(resting)}")
+        return self
 
 
 class Recipe(Frozen):
@@ -55,6 +78,9 @@ class Recipe(Frozen):
     name: str
     mixtures: dict[str, Mixture] = Field(min_length=1)
     stages: dict[str, Stage] = Field(min_length=1)
+    sizes: dict[str, int] = Field(
+        default_factory=dict, description="source -> samples as published, to plan with before the data are here"
+    )
 
     @model_validator(mode="after")
     def _mixtures_exist(self) -> Recipe:
@@ -90,6 +116,9 @@ class Training(Frozen):
     workers: int = Field(ge=0, description="data loading processes")
     log_every: Positive = Field(description="optimiser steps between logged points")
     validate_batches: int = Field(ge=0, description="micro-batches of validation packs at the end of a stage")
+    checkpoint: Checkpointing = Checkpointing()
+    guard: Guard = Guard()
+    speed: Speed = Speed()
 
 
 class Cluster(Frozen):
@@ -101,3 +130,5 @@ class Cluster(Frozen):
     devices: Positive = Field(description="devices a node")
     nodes: Positive
     threads: Positive = Field(description="CPU threads a process computes with")
+    device: Device = Device()
+    budget: Budget = Budget()

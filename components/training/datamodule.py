@@ -5,6 +5,7 @@ B packs in a micro-batch, L tokens of its longest pack, N its images, S image si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,11 @@ IGNORE = -100
 
 
 class Batch(NamedTuple):
-    """One micro-batch: ids, positions, labels (B, L); visible (B, 1, L, L) bool; pixels (N, 3, S, S)."""
+    """One micro-batch: ids, positions, labels (B, L); visible (B, 1, L, L) bool; pixels (N, 3, S, S).
+
+    `pairs` (B, L) numbers the conversation a token belongs to, over the whole micro-batch (-1: shared or
+    padding); `pair_ids` and `kinds` are by that number.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -33,6 +38,19 @@ class Batch(NamedTuple):
     pixels: torch.Tensor | None
     images: torch.Tensor
     pack_ids: tuple[str, ...]
+    pairs: torch.Tensor | None = None
+    pair_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+
+def pairs_of_tokens(pack: Pack) -> np.ndarray:
+    """Return for each token the number of its conversation in the pack's order, -1 in shared prefixes: (L,)."""
+    segments = pack.segments.astype(np.int64)
+    count = int(segments.max()) + 1 if len(segments) else 0
+    branches = np.array([pack.branches[segments == segment].max() for segment in range(count)], np.int64)
+    before = np.concatenate([[0], np.cumsum(branches)[:-1]]) if count else np.zeros(0, np.int64)
+    numbers = before[segments] + pack.branches - 1
+    return np.where(pack.branches > 0, numbers, -1)
 
 
 class PackDataset(Dataset[tuple[str, Pack]]):
@@ -41,6 +59,9 @@ class PackDataset(Dataset[tuple[str, Pack]]):
     def __init__(self, folder: Path) -> None:
         self.table = read_table(folder).combine_chunks()
         self.pack_ids: list[str] = self.table.column("pack_id").to_pylist()
+        self.kinds = dict(
+            zip(self.pack_ids, map(tuple, self.table.column("kinds").to_pylist()), strict=True)
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -64,17 +85,27 @@ class PackDataset(Dataset[tuple[str, Pack]]):
 class Collator:
     """Pad packs to the longest, build the visibility mask, and look the images up."""
 
-    def __init__(self, pixels: np.ndarray, image_processor: Any, *, pad_id: int) -> None:
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        image_processor: Any,
+        *,
+        pad_id: int,
+        multiple: int = 1,
+        kinds: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.pixels, self.image_processor, self.pad_id = pixels, image_processor, pad_id
+        self.multiple, self.kinds = multiple, kinds or {}
 
     def __call__(self, items: list[tuple[str, Pack]]) -> Batch:
         """Join packs into one micro-batch."""
         packs = [pack for _, pack in items]
-        length = max(len(pack) for pack in packs)
+        length = -(-max(len(pack) for pack in packs) // self.multiple) * self.multiple
         shape = (len(packs), length)
         ids = np.full(shape, self.pad_id, np.int64)
         positions = np.zeros(shape, np.int64)
-        labels = np.full(shape, IGNORE, np.int64)
+        labels, pairs = np.full(shape, IGNORE, np.int64), np.full(shape, -1, np.int64)
+        pair_ids: list[str] = []
         # A padded token sees itself alone, so that no row of the mask is empty (softmax of nothing is NaN).
         mask = np.broadcast_to(np.eye(length, dtype=bool), (len(packs), length, length)).copy()
         for row, pack in enumerate(packs):
@@ -82,6 +113,9 @@ class Collator:
             ids[row, :size], positions[row, :size] = pack.ids, pack.positions
             labels[row, :size] = targets(pack, ignore=IGNORE)
             mask[row, :size, :size] = visible(pack.segments, pack.branches)
+            numbers = pairs_of_tokens(pack)
+            pairs[row, :size] = np.where(numbers >= 0, numbers + len(pair_ids), -1)
+            pair_ids.extend(pack.pair_ids)
         images = np.asarray([image for pack in packs for image in pack.images], np.int64)
         return Batch(
             ids=torch.from_numpy(ids),
@@ -91,11 +125,18 @@ class Collator:
             pixels=normalised(self.image_processor, self.pixels[images]) if len(images) else None,
             images=torch.from_numpy(images),
             pack_ids=tuple(pack_id for pack_id, _ in items),
+            pairs=torch.from_numpy(pairs),
+            pair_ids=tuple(pair_ids),
+            kinds=tuple(kind for pack_id, _ in items for kind in self.kinds.get(pack_id, ())),
         )
 
 
 class PackDataModule(lightning.LightningDataModule):
-    """Loaders over one mixture's packs; ranks read disjoint packs, and a loader's place can be saved."""
+    """Loaders over one mixture's packs; ranks read disjoint packs.
+
+    `start` is (epoch, packs of that epoch done over all ranks): the order is a function of (seed, epoch, index),
+    so any number of ranks and workers can go on from there.
+    """
 
     def __init__(
         self,
@@ -107,6 +148,8 @@ class PackDataModule(lightning.LightningDataModule):
         micro_batch: int,
         workers: int,
         seed: int,
+        start: tuple[int, int] = (0, 0),
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         self.train_packs = PackDataset(packs / mixture / "train")
@@ -114,12 +157,20 @@ class PackDataModule(lightning.LightningDataModule):
         if len(self.train_packs) == 0:
             raise DataError("no training pack in this mixture", where=str(packs / mixture), fix="dvc repro pack")
         pixels = np.load(packs / "images" / "pixels.npy", mmap_mode="r")
-        self.collator = Collator(pixels, image_processor, pad_id=pad_id)
-        self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
+        self.collator = Collator(
+            pixels, image_processor, pad_id=pad_id, multiple=multiple, kinds=self.train_packs.kinds
+        )
+        self.micro_batch, self.workers, self.seed, self.start = micro_batch, workers, seed, start
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Return the shuffled training loader of this rank."""
-        return self._loader(self.train_packs, shuffle=True)
+        loader = self._loader(self.train_packs, shuffle=True)
+        sampler = loader.sampler
+        assert isinstance(sampler, StatefulDistributedSampler)
+        epoch, packs = self.start
+        sampler.set_epoch(epoch)
+        sampler.load_state_dict({"yielded": packs // sampler.num_replicas})
+        return loader
 
     def val_dataloader(self) -> StatefulDataLoader:
         """Return the validation loader of this rank, in stored order."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,33 @@ from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
 from components.records import LANGUAGES
-from components.settings import Settings, Stage
+from components.settings import Settings, Stage, process_rank
+from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import write_table
+from components.tracking.tables import iterate_rows, write_table
+from components.training.adapters import merge_adapters
+from components.training.checkpoint import Shelf
+from components.training.continuation import (
+    announce_start,
+    continued_samples,
+    open_shelf,
+    position_of,
+    with_rollbacks,
+)
 from components.training.datamodule import PackDataModule
+from components.training.features import FeatureCache
+from components.training.forecast import shape_of
+from components.training.guard import DivergenceGuard
+from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
+from components.training.strategies import gathered_model, make_strategy
+from components.training.telemetry import LogPoint, LossesApart, Telemetry
 
-Log = Callable[[dict[str, float], int], None]
+FEATURES = Path("var/features")
+BUCKET = 64  # tokens
+NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 
 
 def run_train(settings: Settings, name: str) -> None:
@@ -36,20 +56,57 @@ def run_train(settings: Settings, name: str) -> None:
     torch.set_num_threads(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     packs = settings.work_root / "packs"
-    with open_stage(
-        f"train@{name}",
-        settings,
-        output=settings.work_root / "models" / name,
-        inputs=[packs, Path(stage.starts_from)],
-        sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
-    ) as work:
-        vlm, processor = load_start(settings, stage)
-        work.details["parameters"] = count_parameters(vlm)
-        if stage.initialise_vision and not settings.model.vision.pretrained:
-            _initialise_vision(vlm, processor, stage, settings, work)
-        _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work)
-        save_vlm(vlm, processor, work.scratch)
+    with _open_work(settings, stage, name) as work:
+        shelf = open_shelf(settings, name)
+        vlm, processor = with_rollbacks(
+            lambda: _attempt(settings, stage, name=name, work=work, shelf=shelf),
+            shelf=shelf,
+            limit=settings.training.guard.rollbacks,
+            packs=packs / stage.mixture / "train",
+            log=work.run.log_metrics,
+        )
+        if process_rank() == 0:
+            save_vlm(vlm, processor, work.scratch)
         work.count(read=work.details["packs"], kept=work.details["packs"])
+    if process_rank() == 0:
+        shelf.clear()
+
+
+@contextmanager
+def _open_work(settings: Settings, stage: Stage, name: str) -> Generator[StageWork]:
+    """Open the stage on the first process; the others work in a folder that is thrown away, and log nothing."""
+    output = settings.work_root / "models" / name
+    if process_rank() == 0:
+        with open_stage(
+            f"train@{name}",
+            settings,
+            output=output,
+            inputs=[settings.work_root / "packs", Path(stage.starts_from)],
+            sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
+        ) as work:
+            yield work
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield StageWork(name, settings, Path(scratch), output, StageRun("", name))
+
+
+def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf) -> tuple[Any, Any]:
+    """Train the stage from its start or from its newest good checkpoint; return model and processor."""
+    vlm, processor = load_start(settings, stage)
+    work.details["parameters"] = count_parameters(vlm)
+    resume = shelf.newest()
+    announce_start(shelf, resume)
+    initialised = bool(stage.initialise_vision and not settings.model.vision.pretrained)
+    if initialised and resume is None:
+        _initialise_vision(vlm, processor, stage, settings, work)
+    facts = {"initialised": initialised, "hashes": part_hashes(vlm.named_parameters(), part_of)}
+    facts |= {"captions": work.details["captions"]} if "captions" in work.details else {}
+    if resume is not None:
+        facts = shelf.facts_of(resume)
+        work.details |= {key: facts[key] for key in ("captions",) if key in facts}
+    module = _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
+                             shelf=shelf, resume=resume, facts=facts)  # fmt: skip
+    return gathered_model(vlm) if module.is_sharded else vlm, processor
 
 
 def quieten() -> None:
@@ -83,32 +140,75 @@ def load_start(settings: Settings, stage: Stage) -> tuple[Any, Any]:
     return vlm.train(), processor
 
 
-def _trainer(settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None) -> Any:
+def _trainer(
+    settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None,
+    keeper: CheckpointKeeper | None = None, telemetry: Telemetry | None = None,
+) -> Any:  # fmt: skip
     cluster, training = settings.cluster, settings.training
+    alone = cluster.devices * cluster.nodes == 1
     return lightning.Trainer(
         accelerator=cluster.accelerator,
         devices=cluster.devices,
         num_nodes=cluster.nodes,
-        strategy=cluster.strategy,
+        strategy=make_strategy(cluster) if keeper else ("auto" if alone else "ddp"),
         precision=training.precision,
         max_steps=steps,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
         limit_val_batches=training.validate_batches,
+        check_val_every_n_epoch=NEVER,
         num_sanity_val_steps=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[StepProgress(label)],
+        callbacks=[StepProgress(label), *(callback for callback in (telemetry, keeper) if callback)],
+        plugins=[ShelfIO(keeper.shelf)] if keeper else None,
     )
 
 
 def _train_on_packs(
-    vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork
-) -> None:
-    data = PackDataModule(
+    vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork,
+    shelf: Shelf, resume: Path | None, facts: dict[str, Any],
+) -> StageModule:  # fmt: skip
+    data = _data(processor, stage, settings, start=position_of(shelf, resume))
+    steps = num_steps(
+        len(data.train_packs),
+        packs_per_step=stage.packs_per_step,
+        epochs=stage.epochs,
+        max_steps=stage.max_steps,
+    )
+    telemetry = _telemetry(vlm, stage, settings, log=work.run.log_metrics)
+    guard, speed = settings.training.guard, settings.training.speed
+    module = StageModule(
+        vlm, stage, name=name, steps=steps, log=work.run.log_metrics, speed=speed,
+        guard=DivergenceGuard(spike_factor=guard.spike_factor, window=guard.window, skipped=shelf.skipped()),
+        features=_feature_cache(processor, data, facts) if speed.cache_features else None,
+        apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
+    )  # fmt: skip
+    module.seen = continued_samples(shelf, resume)
+    micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
+    keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts)
+    trainer = _trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
+                       clip=stage.clip, keeper=keeper, telemetry=telemetry)  # fmt: skip
+    started = time.perf_counter()
+    trainer.fit(module, datamodule=data, ckpt_path=resume)
+    seconds = time.perf_counter() - started
+    merge_adapters(vlm)
+    after = part_hashes(vlm.named_parameters(), part_of)
+    check_frozen(facts["hashes"], after, trains=stage.trains, stage=name)
+    trainer.validate(module, datamodule=data, verbose=False)
+    seen = keeper.all_rows(trainer, module)
+    _write_samples(work, seen)
+    work.details |= {"steps": steps, "packs": len(seen), "part_hashes": after}
+    work.details |= {"skipped_packs": sorted(shelf.skipped())} if shelf.skipped() else {}
+    _log_end(work, module, seconds=seconds, steps=steps)
+    return module
+
+
+def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int, int]) -> PackDataModule:
+    return PackDataModule(
         settings.work_root / "packs",
         mixture=stage.mixture,
         image_processor=processor.image_processor,
@@ -116,26 +216,30 @@ def _train_on_packs(
         micro_batch=settings.training.micro_batch,
         workers=settings.training.workers,
         seed=settings.seed,
+        start=start,
+        multiple=BUCKET if settings.training.speed.bucket_lengths else 1,
     )
-    steps = num_steps(
-        len(data.train_packs),
-        packs_per_step=stage.packs_per_step,
-        epochs=stage.epochs,
-        max_steps=stage.max_steps,
-    )
-    accumulate = accumulation(settings, stage)
-    module = StageModule(vlm, stage, name=name, steps=steps, log=work.run.log_metrics)
-    before = part_hashes(vlm.named_parameters(), part_of)
-    trainer = _trainer(settings, steps=steps, label=name, accumulate=accumulate, clip=stage.clip)
-    started = time.perf_counter()
-    trainer.fit(module, train_dataloaders=None, datamodule=data)
-    seconds = time.perf_counter() - started
-    after = part_hashes(vlm.named_parameters(), part_of)
-    check_frozen(before, after, trains=stage.trains, stage=name)
-    trainer.validate(module, datamodule=data, verbose=False)
-    _write_samples(work, module.seen)
-    work.details |= {"steps": steps, "packs": len(module.seen), "part_hashes": after}
-    _log_end(work, module, seconds=seconds, steps=steps)
+
+
+def _feature_cache(processor: Any, data: PackDataModule, facts: dict[str, Any]) -> FeatureCache:
+    preprocessing = processor.image_processor.to_json_string()
+    tower = facts["hashes"]["vision"]
+    return FeatureCache(
+        FEATURES, data.collator.pixels, tower=tower, preprocessing=preprocessing, rank=process_rank()
+    )  # fmt: skip
+
+
+def _telemetry(vlm: Any, stage: Stage, settings: Settings, *, log: LogPoint) -> Telemetry:
+    peak = settings.cluster.device.teraflops * 1e12
+    every = settings.training.log_every
+    return Telemetry(shape_of(vlm), trains=stage.trains, peak_flops=peak, log=log, every=every)
+
+
+def sources_of_pairs(curated: Path) -> dict[str, str]:
+    """Return pair id -> source on the first process, where the curated pairs are on this disk."""
+    if process_rank() or not curated.is_dir():
+        return {}
+    return {row["pair_id"]: row["source"] for row in iterate_rows(curated, ["pair_id", "source"])}
 
 
 def accumulation(settings: Settings, stage: Stage) -> int:
@@ -178,7 +282,7 @@ def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Setting
     row = stage.initialise_vision
     assert row is not None
     ratios = settings.recipe.mixtures[stage.mixture].languages
-    languages = [language for language in LANGUAGES if ratios.get(language, 1.0) >= 1.0]  # ty: ignore[no-matching-overload]
+    languages = [language for language in LANGUAGES if ratios.get(language, 1.0) >= 1.0]
     rows, captions = load_captions(settings.work_root, stage.mixture, processor.tokenizer, languages=languages)
     images = CaptionedImages(np.load(packs / "images" / "pixels.npy", mmap_mode="r"), rows, captions)
     train_only(vlm, ["vision", "projector"])

@@ -7,8 +7,9 @@ graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised po
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as lightning
 import torch
@@ -16,15 +17,23 @@ from torch.nn import functional
 
 from components.errors import TrainingError
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
-from components.settings import Stage
+from components.settings import Speed, Stage
+from components.training.adapters import add_adapters, rest_under_adapters
 from components.training.datamodule import IGNORE, Batch
+from components.training.features import FeatureCache
+from components.training.guard import DivergenceGuard
 from components.training.stages import check_gradients, learning_rate_factor
+from components.training.strategies import shard, whole
+from components.training.telemetry import LossesApart
 
 
-def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) -> torch.Tensor:
+def pack_losses(
+    vlm: Any, batch: Batch, *, image_features: torch.Tensor | None, supervised_logits: bool = True
+) -> torch.Tensor:
     """Return the cross-entropy at each supervised position of a micro-batch: (K,), in reading order.
 
-    `image_features` are projected (N, T, D), or None for text alone.
+    `image_features` are projected (N, T, D), or None for text alone. Without `supervised_logits` the plain path
+    is taken, which computes the vocabulary's logits everywhere and looks at some.
     """
     embeddings = embed_with_images(vlm, batch.ids, image_features)
     bias = torch.zeros(batch.visible.shape, dtype=embeddings.dtype, device=embeddings.device)
@@ -33,8 +42,26 @@ def pack_losses(vlm: Any, batch: Batch, *, image_features: torch.Tensor | None) 
         inputs_embeds=embeddings, attention_mask=bias, position_ids=batch.positions, use_cache=False
     ).last_hidden_state
     is_target = batch.labels != IGNORE
-    logits_KV = vlm.lm_head(hidden[is_target])
+    logits_KV = vlm.lm_head(hidden[is_target]) if supervised_logits else vlm.lm_head(hidden)[is_target]
     return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
+
+
+def without_packs(batch: Batch, skipped: frozenset[str]) -> Batch:
+    """Return a micro-batch in which these packs have nothing to learn; the order of the others stays."""
+    rows = [row for row, pack_id in enumerate(batch.pack_ids) if pack_id in skipped]
+    if not rows:
+        return batch
+    labels = batch.labels.clone()
+    labels[rows] = IGNORE
+    return batch._replace(labels=labels)
+
+
+def switch_on(vlm: Any, speed: Speed) -> None:
+    """Set what changes how a model computes, and not what: recomputed activations, a compiled language model."""
+    if speed.activation_checkpointing:
+        vlm.activation_checkpointing_enable({"use_reentrant": False})
+    if speed.compile:
+        vlm.model.language_model.compile(dynamic=True)
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> None:
@@ -48,35 +75,88 @@ class StageModule(lightning.LightningModule):
     """Train the parts that a recipe's row names, on packs, with its optimiser and schedule."""
 
     def __init__(
-        self, vlm: Any, stage: Stage, *, name: str, steps: int, log: Callable[[dict[str, float], int], None]
+        self,
+        vlm: Any,
+        stage: Stage,
+        *,
+        name: str,
+        steps: int,
+        log: Callable[[dict[str, float], int], None],
+        guard: DivergenceGuard | None = None,
+        speed: Speed | None = None,
+        features: FeatureCache | None = None,
+        apart: LossesApart | None = None,
     ) -> None:
         super().__init__()
+        self.strict_loading = False  # a checkpoint holds what learns; the rest is in the folder it starts from
         self.vlm, self.stage, self.name, self.steps, self.log_point = vlm, stage, name, steps, log
-        self.learning = {f"vlm.{parameter}" for parameter in train_only(vlm, stage.trains)}
+        self.guard, self.speed, self.cache = guard or DivergenceGuard(), speed or Speed(), features
+        self.apart = apart or LossesApart({})
+        add_adapters(vlm, stage.adapters)
+        train_only(vlm, stage.trains)
+        self.learning = {f"vlm.{parameter}" for parameter in rest_under_adapters(vlm, stage.adapters)}
+        switch_on(vlm, self.speed)
         self.seen: list[tuple[int, str]] = []
         self.validation_losses: list[tuple[float, int]] = []
         self._losses: list[float] = []
-        self._supervised, self._checked = 0, False
+        self._supervised, self._checked, self.is_sharded = 0, False, False
 
     def image_features(self, batch: Batch) -> torch.Tensor | None:
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
         if batch.pixels is None:
             return None
+        if self.cache is not None and "vision" not in self.stage.trains and self.trainer.training:
+            return project(self.vlm, self._cached_features(self.cache, batch).to(batch.ids.device))
         with torch.set_grad_enabled("vision" in self.stage.trains and torch.is_grad_enabled()):
             features = vision_features(self.vlm, batch.pixels)
         return project(self.vlm, features)
 
+    def _cached_features(self, cache: FeatureCache, batch: Batch) -> torch.Tensor:
+        def compute(places: list[int]) -> torch.Tensor:
+            assert batch.pixels is not None
+            with torch.no_grad():
+                return vision_features(self.vlm, batch.pixels[places])
+
+        return cache.features(batch.images.tolist(), compute)
+
+    def configure_model(self) -> None:
+        """Shard the model where the strategy has made a mesh (FSDP2); once, before the optimiser is made."""
+        if self.device_mesh is not None and not self.is_sharded:
+            self.vlm.losses_of = types.MethodType(lambda _, batch: self.losses_of(batch), self.vlm)
+            shard(self.vlm, self.device_mesh["data_parallel"], forward="losses_of")
+            self.is_sharded = True
+
+    def losses_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the losses (K,) and a zero that joins every learning part to the graph.
+
+        Text alone never reaches tower and projector; several processes wait for each other's gradients, so a
+        micro-batch without images sends a blank one through, with no weight.
+        """
+        losses = pack_losses(
+            self.vlm,
+            batch,
+            image_features=self.image_features(batch),
+            supervised_logits=self.speed.supervised_logits,
+        )
+        if batch.pixels is not None:
+            return losses, losses.new_zeros(())
+        size = self.vlm.config.vision_config.image_size
+        blank = torch.zeros(1, 3, size, size, device=batch.ids.device)
+        features = project(self.vlm, vision_features(self.vlm, blank))
+        return losses, 0.0 * features.float().sum()
+
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the mean loss over supervised tokens; TrainingError when it is not finite."""
-        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
-        loss = losses.mean()
-        if not math.isfinite(value := loss.item()):
-            raise TrainingError(
-                f"loss is {value} at step {self.global_step}",
-                where=f"stage {self.name}, packs {', '.join(batch.pack_ids)}",
-                fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
-            )
-        self.seen.extend((self.global_step, pack_id) for pack_id in batch.pack_ids)
+        """Return the mean loss over supervised tokens; Diverged when the guard refuses it."""
+        batch = without_packs(batch, self.guard.skipped)
+        losses, nothing = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
+        loss = losses.mean() if losses.numel() else losses.sum()
+        loss = loss if batch.pixels is not None else loss + nothing
+        kept = tuple(pack_id for pack_id in batch.pack_ids if pack_id not in self.guard.skipped)
+        value = loss.item()
+        if kept:
+            self.guard.check(value, step=self.global_step, stage=self.name, packs=kept)
+        self.seen.extend((self.global_step, pack_id) for pack_id in kept)
+        self.apart.add(losses, batch)
         self._losses.append(value)
         self._supervised += losses.numel()
         return loss
@@ -93,20 +173,27 @@ class StageModule(lightning.LightningModule):
         if self.global_step == 0 and optimizer.state:
             raise TrainingError("the optimiser is not fresh at the stage's start", where=f"stage {self.name}")
         point = {
-            "loss": sum(self._losses) / len(self._losses),
+            "loss": self._over_ranks(sum(self._losses) / len(self._losses), "mean"),
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
-            "supervised_tokens": float(self._supervised),
+            "supervised_tokens": self._over_ranks(float(self._supervised), "sum"),
             **self._gradient_norms(),
+            **self.apart.take(),
         }
         self._losses, self._supervised = [], 0
         self.log_point(point, self.global_step)
+
+    def _over_ranks(self, value: float, operation: Literal["mean", "sum"]) -> float:
+        if self.trainer.world_size == 1:
+            return value
+        reduced = self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op=operation)
+        return float(reduced)
 
     def _gradient_norms(self) -> dict[str, float]:
         squares: dict[str, float] = {}
         for name, parameter in self.vlm.named_parameters():
             if parameter.grad is not None:
                 part = part_of(name)
-                squares[part] = squares.get(part, 0.0) + float(parameter.grad.detach().float().pow(2).sum())
+                squares[part] = squares.get(part, 0.0) + float(whole(parameter.grad.detach().float().pow(2).sum()))
         return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
 
     def configure_gradient_clipping(
@@ -118,23 +205,37 @@ class StageModule(lightning.LightningModule):
         """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
         clip_gradients(optimizer, gradient_clip_val)
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Batch, _batch_index: int) -> None:
         """Collect the summed loss and count of supervised tokens."""
-        losses = pack_losses(self.vlm, batch, image_features=self.image_features(batch))
+        losses, _ = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
         self.validation_losses.append((float(losses.sum()), losses.numel()))
 
     def configure_optimizers(self) -> Any:
         """AdamW with beta (0.9, 0.999) as in the paper (v1 Table 8); decay on matrices only."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in learning if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
-            {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=True)
+        groups = self._parameter_groups()
+        fused = True if self.speed.fused_optimizer else None
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(
-                step, steps=self.steps, warmup_ratio=self.stage.warmup_ratio, schedule=self.stage.schedule
+                step, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
             ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _warmup_ratio(self) -> float:
+        stage = self.stage
+        return min(stage.warmup_steps / self.steps, 1.0) if stage.warmup_steps else stage.warmup_ratio
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Matrices decay, vectors do not; a part with its own peak learning rate has its own two groups."""
+        stage, groups = self.stage, []
+        named = [(name.removeprefix("vlm."), p) for name, p in self.named_parameters() if p.requires_grad]
+        own = [part for part in stage.learning_rates if part in stage.trains]
+        for part in ("", *own):
+            chosen = [p for name, p in named if (part_of(name) == part if part else part_of(name) not in own)]
+            rate = {"lr": stage.learning_rates[part]} if part else {}
+            decays = [p for p in chosen if p.ndim >= 2], [p for p in chosen if p.ndim < 2]
+            groups.append({"params": decays[0], "weight_decay": stage.weight_decay, **rate})
+            groups.append({"params": decays[1], "weight_decay": 0.0, **rate})
+        return [group for group in groups if group["params"]] if own else groups

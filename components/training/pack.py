@@ -56,7 +56,10 @@ def run_pack(settings: Settings) -> None:
         for name, mixture in settings.recipe.mixtures.items():
             for split in PACKED_SPLITS:
                 chosen = _chosen(pairs, mixture, split=split, seed=settings.seed)
-                packs = _packs(chosen, encoded, rows, max_length=settings.model.max_length, seed=settings.seed)
+                packs = _packs(
+                    chosen, encoded, rows, max_length=settings.model.max_length, seed=settings.seed,
+                    alone=mixture.packing == "single",
+                )  # fmt: skip
                 _write_packs(work, name, split, packs, {pair.pair_id: pair.kind for pair in pairs})
 
 
@@ -160,9 +163,14 @@ def _packs(
     *,
     max_length: int,
     seed: int,
+    alone: bool = False,
 ) -> Iterator[Pack]:
     segments = list(_segments(pairs, encoded, rows, max_length=max_length))
     order = np.random.default_rng(seed).permutation(len(segments))
+    if alone:
+        for index in order:
+            yield from pack_segments([segments[index]], max_length=max_length)
+        return
     yield from pack_segments((segments[index] for index in order), max_length=max_length)
 
 

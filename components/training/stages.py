@@ -58,7 +58,9 @@ def part_hashes(parameters: Iterable[tuple[str, torch.Tensor]], part_of: Callabl
     for name, parameter in sorted(parameters, key=lambda item: item[0]):
         digest = digests.setdefault(part_of(name), hashlib.sha256())
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        gather = getattr(parameter, "full_tensor", None)  # in pieces under FSDP2; every rank gathers
+        whole = gather() if gather is not None else parameter
+        digest.update(whole.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 

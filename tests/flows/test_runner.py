@@ -16,6 +16,7 @@ from tests.flows.conftest import write_toy
         ("failed to run: x, exited with -9", True),
         ("failed to run: x, exited with 137", True),
         ("failed to run: x, exited with 1", False),
+        ("failed to run: x, exited with 75", True),
         ("failed to run: exited with care", False),
         ("something else", False),
     ],

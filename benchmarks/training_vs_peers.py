@@ -1,0 +1,296 @@
+"""Supervised tokens a second, ours against transformers' Trainer: `python benchmarks/training_vs_peers.py`.
+
+Same weights, conversations, optimiser, precision and machine, one after the other in one process. The peer is
+`transformers.Trainer` over `LlavaForConditionalGeneration` with the usual collator: one conversation a row, padded
+to the longest, its image with it, logits everywhere. Ours is the stage's own module over packs of the very same
+conversations. Packs are read from artifacts/packs (after `make run`), or made from coloured squares (--size tiny).
+A step of the peer holds as many conversations as a pack does on average, so both sides take as many steps.
+Then each switch is turned off alone, and per-step losses of both sides are compared in fp32 without packing.
+The last line is JSON. Alone on two cores the default takes under six minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+RATE = 1e-5
+STAGES = {"I": ("projector",), "II": ("projector", "vision"), "III": ("projector", "vision", "language")}
+TARGETS = {"I": 3.0, "II": 2.0, "III": 2.0}
+SWITCHES = {
+    "logits at supervised positions": {"supervised_logits": False},
+    "fused AdamW": {"fused_optimizer": False},
+}
+
+
+def conversations_of(pack: Any) -> Iterator[Any]:
+    """Take a pack apart into packs of one conversation and its images."""
+    import numpy as np
+
+    from components.model.packing import Pack
+    from components.training.datamodule import pairs_of_tokens
+
+    numbers, taken = pairs_of_tokens(pack), 0
+    images_left = list(pack.images)
+    for segment in range(int(pack.segments.max()) + 1):
+        here = pack.segments == segment
+        shared = here & (pack.branches == 0)
+        count = images_of_segment(pack, shared)
+        images, images_left = tuple(images_left[:count]), images_left[count:]
+        for number in sorted(set(numbers[here & (numbers >= 0)].tolist())):
+            chosen = shared | (numbers == number)
+            yield Pack(
+                pair_ids=(pack.pair_ids[number],), images=images, ids=pack.ids[chosen],
+                positions=pack.positions[chosen], branches=(numbers[chosen] == number).astype(np.int16),
+                supervised=pack.supervised[chosen], segments=np.zeros(int(chosen.sum()), np.int16),
+            )  # fmt: skip
+            taken += 1
+    assert taken == len(pack.pair_ids)
+
+
+def images_of_segment(pack: Any, shared: Any) -> int:
+    """Count a segment's images by its image tokens (every image has as many)."""
+    image_id = max(set(pack.ids[pack.branches == 0].tolist()), key=pack.ids.tolist().count)
+    every = int((pack.ids == image_id).sum())
+    return int((pack.ids[shared] == image_id).sum()) * len(pack.images) // every if every else 0
+
+
+class Peer:
+    """transformers' Trainer over single conversations."""
+
+    def __init__(self, vlm: Any, collator: Any, *, trains: Sequence[str], bf16: bool) -> None:
+        from components.model.vlm import train_only
+
+        self.vlm, self.collator, self.bf16 = vlm, collator, bf16
+        train_only(vlm, trains)
+
+    def collate(self, items: list[Any]) -> dict[str, Any]:
+        """Pad to the longest; labels are the tokens themselves, shifted inside the model."""
+        import torch
+
+        packs = [pack for _, pack in items]
+        length = max(len(pack) for pack in packs)
+        ids = torch.full((len(packs), length), self.collator.pad_id)
+        labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+        for row, pack in enumerate(packs):
+            size = len(pack)
+            ids[row, :size], mask[row, :size] = torch.as_tensor(pack.ids).long(), 1
+            learn = torch.as_tensor(pack.supervised)
+            labels[row, :size][learn] = ids[row, :size][learn]
+        pixels = self.collator(items).pixels
+        return {"input_ids": ids, "labels": labels, "attention_mask": mask, "pixel_values": pixels}
+
+    def run(self, items: Sequence[Any], *, batch: int) -> tuple[list[float], float]:
+        """Train one pass in the given order; return the loss of each step and the seconds but the first step's."""
+        import torch
+        from transformers import Trainer, TrainerCallback, TrainingArguments
+
+        class Clock(TrainerCallback):
+            def __init__(self) -> None:
+                self.ends: list[float] = []
+
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                self.ends.append(time.perf_counter())
+
+        class InOrder(Trainer):
+            def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+                return torch.utils.data.SequentialSampler(items)
+
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder, per_device_train_batch_size=batch, num_train_epochs=1, learning_rate=RATE,
+                lr_scheduler_type="constant", max_grad_norm=1.0, weight_decay=0.0, bf16=self.bf16, use_cpu=True,
+                logging_steps=1, save_strategy="no", report_to=[], remove_unused_columns=False, disable_tqdm=True,
+                seed=0,
+            )  # fmt: skip
+            trainer = InOrder(
+                model=self.vlm, args=arguments, train_dataset=items, data_collator=self.collate, callbacks=[clock]
+            )
+            trainer.train()
+        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        return losses, clock.ends[-1] - clock.ends[0]
+
+
+def run_ours(
+    vlm: Any, collator: Any, items: Sequence[Any], *, trains: Sequence[str], batch: int, bf16: bool,
+    speed: dict[str, Any] | None = None,
+) -> tuple[list[float], float]:  # fmt: skip
+    """Train one pass with the stage's own module; return the loss of each step and the seconds but the first's."""
+    import lightning.pytorch as lightning
+    from torch.utils.data import DataLoader
+
+    from components.settings import Speed, Stage
+    from components.training.module import StageModule
+
+    losses, ends = [], []
+
+    def log(point: dict[str, float], _: int) -> None:
+        losses.append(point["loss"])
+
+    class Clock(lightning.Callback):
+        def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    stage = Stage(
+        trains=tuple(trains), starts_from="-", mixture="-", learning_rate=RATE, schedule="constant",
+        warmup_ratio=0.0, weight_decay=0.0, clip=1.0, packs_per_step=batch, epochs=1.0, max_steps=0,
+    )  # fmt: skip
+    loader = DataLoader(list(items), batch_size=batch, collate_fn=collator)
+    module = StageModule(vlm, stage, name="-", steps=len(loader), log=log, speed=Speed(**(speed or {})))
+    lightning.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, gradient_clip_val=1.0, callbacks=[Clock()],
+        precision="bf16-mixed" if bf16 else "32-true",
+    ).fit(module, loader)  # fmt: skip
+    return losses, ends[-1] - ends[0]
+
+
+def supervised(items: Sequence[Any]) -> int:
+    """Count the tokens that are learned from."""
+    from components.model.packing import targets
+
+    return sum(int((targets(pack, ignore=-1) != -1).sum()) for _, pack in items)
+
+
+def load_setting(size: str, folder: Path, num_packs: int) -> tuple[Any, Any, list[Any]]:
+    """Return the model, the collator and the packs."""
+    from components.model.vlm import compose_vlm, make_processor
+    from components.settings import compose, settings_from
+    from components.training.datamodule import PackDataModule
+    from drills.kill_training import make_packs, tiny_settings
+
+    if size == "tiny":
+        os.chdir(folder)
+        settings = tiny_settings(steps=1, every=0, workers=0)
+        make_packs(settings)
+        mixture = "alignment"
+    else:
+        os.chdir(ROOT)
+        settings = settings_from(compose([], folder=ROOT / "conf"), where="conf")
+        mixture = settings.recipe.stages[settings.recipe.final_stage].mixture
+    processor = make_processor(settings.model, settings.packages_root)
+    data = PackDataModule(
+        settings.work_root / "packs", mixture=mixture, image_processor=processor.image_processor,
+        pad_id=processor.tokenizer.pad_token_id, micro_batch=1, workers=0, seed=0,
+    )  # fmt: skip
+    packs = [data.train_packs[index] for index in range(min(num_packs, len(data.train_packs)))]
+    return compose_vlm(settings.model, settings.packages_root, seed=0).train(), data.collator, packs
+
+
+def apart(packs: Sequence[Any]) -> list[Any]:
+    """Return each conversation of the packs as an item of its own."""
+    return [(f"{name}-{n}", one) for name, pack in packs for n, one in enumerate(conversations_of(pack))]
+
+
+def measured_rate(bf16: bool) -> float:
+    """Return this machine's matrix products a second, in operations, at the run's precision."""
+    import torch
+
+    size = 1536
+    left = torch.randn(size, size, dtype=torch.bfloat16 if bf16 else torch.float32)
+    left @ left
+    started = time.perf_counter()
+    for _ in range(5):
+        left @ left
+    return 5 * 2 * size**3 / (time.perf_counter() - started)
+
+
+def compare_stage(vlm: Any, collator: Any, packs: list[Any], name: str, *, batch: int) -> dict[str, Any]:
+    """Measure one stage on both sides: supervised tokens a second, leaving each side's first step out."""
+    trains, singles = STAGES[name], apart(packs)
+    _, ours = run_ours(copy.deepcopy(vlm), collator, packs, trains=trains, batch=1, bf16=True)
+    peer = Peer(copy.deepcopy(vlm), collator, trains=trains, bf16=True)
+    _, theirs = peer.run(singles, batch=batch)
+    ours_rate, their_rate = supervised(packs[1:]) / ours, supervised(singles[batch:]) / theirs
+    return {
+        "name": f"stage {name}", "ours": round(ours_rate, 1), "peer": round(their_rate, 1),
+        "times": round(ours_rate / their_rate, 2), "target": TARGETS[name], "unit": "supervised tokens/s",
+    }  # fmt: skip
+
+
+def gains(vlm: Any, collator: Any, packs: list[Any]) -> dict[str, float]:
+    """Return for each switch how many times faster the last stage is with it than without."""
+    trains = STAGES["III"]
+
+    def seconds(items: Sequence[Any], speed: dict[str, Any]) -> float:
+        _, taken = run_ours(copy.deepcopy(vlm), collator, items, trains=trains, batch=1, bf16=True, speed=speed)
+        return supervised(items[1:]) / taken
+
+    base = seconds(packs, {})
+    found = {name: base / seconds(packs, speed) for name, speed in SWITCHES.items()}
+    found["packing and one encoding an image"] = base / seconds(apart(packs), {})
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def loss_difference(vlm: Any, collator: Any, packs: list[Any], *, batch: int, steps: int) -> float:
+    """Return the largest difference of per-step losses in fp32, one conversation a row on both sides."""
+    singles = apart(packs)[: batch * steps]
+    trains = STAGES["III"]
+    ours, _ = run_ours(copy.deepcopy(vlm), collator, singles, trains=trains, batch=batch, bf16=False)
+    theirs, _ = Peer(copy.deepcopy(vlm), collator, trains=trains, bf16=False).run(singles, batch=batch)
+    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+
+
+def utilisation(vlm: Any, collator: Any, packs: list[Any]) -> float:
+    """Return the last stage's operations a second over this machine's measured rate."""
+    from components.training.forecast import PackFacts, pack_flops, shape_of
+
+    trains, shape = STAGES["III"], shape_of(vlm)
+    _, seconds = run_ours(copy.deepcopy(vlm), collator, packs, trains=trains, batch=1, bf16=True)
+    flops = sum(
+        pack_flops(shape, PackFacts(1, len(pack), float(pack.supervised.sum()), len(pack.images)), trains=trains)
+        for _, pack in packs[1:]
+    )
+    return flops / seconds / measured_rate(bf16=True)
+
+
+def main() -> None:
+    """Measure, print a row a figure, and a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=("tiny", "default"), default="default")
+    parser.add_argument("--packs", type=int, default=6, help="packs a side and stage")
+    parser.add_argument("--batch", type=int, default=0, help="conversations a step of the peer; 0: a pack's")
+    chosen = parser.parse_args()
+    from components.training.launch import quieten
+
+    quieten()
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        vlm, collator, packs = load_setting(chosen.size, Path(folder), chosen.packs)
+        batch = chosen.batch or max(1, round(len(apart(packs)) / len(packs)))
+        rows = [compare_stage(vlm, collator, packs, name, batch=batch) for name in STAGES]
+        for row in rows:
+            print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: {row['times']} times "
+                  f"(target {row['target']})")  # fmt: skip
+        switches = gains(vlm, collator, packs[:4])
+        for name, times in switches.items():
+            print(f"{name}: {times} times")
+        difference = loss_difference(vlm, collator, packs, batch=batch, steps=2)
+        share = utilisation(vlm, collator, packs)
+        os.chdir(home)
+    print(f"losses differ by at most {difference:.2e} a step (fp32, unpacked; limit 1e-3)")
+    print(f"utilisation in stage III: {share:.1%} of the measured product rate")
+    print(
+        json.dumps(
+            {
+                "name": "training_vs_peers", "size": chosen.size, "peer": "transformers.Trainer, padded",
+                "figures": rows, "switches": switches, "loss_difference": difference, "utilisation": share,
+            }
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from components.errors import CheckpointError
+from components.training.checkpoint import LATEST, Identity, Shelf, check_complete
+
+IDENTITY = Identity("second", "a" * 64, "b" * 64)
+
+
+def shelf_at(root, *, identity=IDENTITY, keep=2):
+    return Shelf(root, identity, keep=keep)
+
+
+def put(shelf, step):
+    shelf.write({"weight": torch.full((4,), float(step))}, shelf.path_of(step), facts={"step": step})
+
+
+def value_of(shelf, path):
+    return float(shelf.read(path)["weight"][0])
+
+
+def test_the_newest_verified_checkpoint_is_found_and_older_ones_go(tmp_path):
+    shelf = shelf_at(tmp_path)
+    assert shelf.newest() is None
+    for step in (5, 10, 15):
+        put(shelf, step)
+    assert [path.name for path in sorted(shelf.folder.glob("step-*"))] == ["step-00000010", "step-00000015"]
+    assert (shelf.folder / LATEST).read_text() == "step-00000015"
+    assert value_of(shelf, shelf.newest()) == 15.0 and shelf.facts_of(shelf.newest()) == {"step": 15}
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "extra", "manifest"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(damage, tmp_path):
+    shelf = shelf_at(tmp_path)
+    put(shelf, 5), put(shelf, 10)
+    newest = shelf.path_of(10)
+    if damage == "cut":
+        os.truncate(newest / "state.safetensors", 20)
+    elif damage == "missing":
+        (newest / "state.json").unlink()
+    elif damage == "extra":
+        (newest / "optimizer.pt").write_bytes(b"pickle")
+    else:
+        (newest / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError):
+        check_complete(newest)
+    assert value_of(shelf, shelf.newest()) == 5.0
+
+
+@pytest.mark.parametrize("field", ["stage", "settings", "data"])
+def test_a_checkpoint_of_something_else_is_refused_and_said_to_be(field, tmp_path):
+    mine = shelf_at(tmp_path)
+    put(mine, 5)
+    other = shelf_at(tmp_path, identity=replace(IDENTITY, **{field: "c" * 64}))
+    with pytest.raises(CheckpointError, match=rf"belongs to other {field}\n"):
+        other.read(mine.path_of(5))
+    assert other.newest() is None
+    if field != "stage":
+        assert [reason.endswith(f"other {field}") for reason in other.others()] == [True]
+
+
+def write_calls_until(limit):
+    """Leave at once, as SIGKILL would, at the limit-th call that changes the disk."""
+    count = 0
+
+    def hook(event, arguments):
+        nonlocal count
+        changes = event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if changes or writes:
+            count += 1
+            if count == limit:
+                os._exit(9)
+
+    return hook
+
+
+def test_a_kill_at_each_write_call_leaves_a_loadable_checkpoint(tmp_path):
+    shelf = shelf_at(tmp_path, keep=1)
+    put(shelf, 5)
+    for limit in range(1, 200):
+        process = os.fork()
+        if not process:
+            sys.addaudithook(write_calls_until(limit))
+            put(shelf, 10)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        assert value_of(shelf, shelf.newest()) in (5.0, 10.0)
+        if code == 0:
+            break
+        if not shelf.path_of(5).is_dir():
+            assert shelf.newest() == shelf.path_of(10)
+            put(shelf, 5)
+    assert limit > 10 and shelf.newest() == shelf.path_of(10)
+
+
+def test_samples_are_kept_by_checkpoint_and_forgotten_when_trained_again(tmp_path):
+    shelf = shelf_at(tmp_path)
+    shelf.write_samples([(0, "a"), (1, "b")], step=2)
+    shelf.write_samples([(2, "c")], step=3)
+    assert shelf.samples(until=2) == [(0, "a"), (1, "b")]
+    shelf.forget_after(2)
+    assert shelf.samples(until=9) == [(0, "a"), (1, "b")]
+
+
+def test_packs_left_out_stay_left_out_and_a_committed_stage_leaves_nothing(tmp_path):
+    shelf = shelf_at(tmp_path)
+    shelf.skip({"p1": {"reason": "nan", "pairs": ["x"], "rollback": 1}})
+    shelf.skip({"p2": {"reason": "nan", "pairs": [], "rollback": 2}})
+    assert set(shelf_at(tmp_path).skipped()) == {"p1", "p2"}
+    shelf.clear()
+    assert not shelf.stage_folder.exists()

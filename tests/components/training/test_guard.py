@@ -1,0 +1,34 @@
+import math
+
+import pytest
+import torch
+
+from components.errors import Diverged
+from components.training.guard import DivergenceGuard
+
+
+def check(guard, value, packs=("p",)):
+    guard.check(value, step=3, stage="s", packs=packs)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_always_stops_and_names_the_packs(value):
+    with pytest.raises(Diverged, match="at step 3") as error:
+        check(DivergenceGuard(), value, packs=("p7", "p8"))
+    assert error.value.packs == ("p7", "p8") and "p7, p8" in error.value.where
+
+
+def test_a_spike_is_judged_by_the_median_once_the_window_is_full():
+    guard = DivergenceGuard(spike_factor=3.0, window=3)
+    for value in (1.0, 9.0, 1.1):
+        check(guard, value)
+    check(guard, 3.2)
+    with pytest.raises(Diverged, match="usually 3.2"):
+        check(guard, 9.7)
+
+
+def test_without_a_factor_no_finite_loss_is_refused():
+    guard = DivergenceGuard(window=1)
+    check(guard, 1e-9)
+    check(guard, 1e9)
+    assert torch.tensor(list(guard.recent)).tolist() == [1e9]

@@ -1,0 +1,172 @@
+"""Exact resume: the same packs at the same steps and the same final bytes, whatever stopped the stage before."""
+
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
+
+from components.errors import Diverged
+from components.tracking.runs import TAG_STAGE, StageRun
+from components.tracking.stage import read_manifest
+from components.tracking.store import open_store
+from components.training import launch
+from components.training.continuation import REQUEUE, open_shelf
+from components.training.guard import DivergenceGuard
+from components.training.resume import random_state, restore_random_state
+from drills.kill_training import STAGE, make_packs, outcome, tiny_settings
+
+STEPS = 14
+
+
+@pytest.fixture
+def settings(tracked):
+    """A tiny stage in an empty folder, with its own experiment."""
+    tiny = tiny_settings(steps=STEPS, every=5, workers=0)
+    tiny = tiny.model_copy(update={"tracking": tracked.tracking})
+    make_packs(tiny)
+    return tiny
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the stage ends in when nothing happens to it; computed once."""
+    return {}
+
+
+def expected(settings, undisturbed):
+    if not undisturbed:
+        launch.run_train(settings, STAGE)
+        undisturbed |= outcome(settings)
+    return undisturbed
+
+
+def at_step(monkeypatch, number, act):
+    logged = StageRun.log_metrics
+
+    def log(run, metrics, step=None):
+        logged(run, metrics, step)
+        if step == number and "loss" in metrics:
+            act()
+
+    monkeypatch.setattr(StageRun, "log_metrics", log)
+
+
+def stage_runs(settings):
+    store = open_store(settings)
+    return [
+        run for run in store.client.search_runs([store.experiment_id]) if run.data.tags[TAG_STAGE] != "pipeline"
+    ]
+
+
+def test_random_generators_go_back_to_where_they_were():
+    state = random_state()
+    first = (random.random(), np.random.rand(), torch.rand(2).tolist())
+    restore_random_state(state)
+    assert first == (random.random(), np.random.rand(), torch.rand(2).tolist())
+
+
+@pytest.mark.parametrize(("number", "step", "workers"), [(signal.SIGTERM, 3, 0), (signal.SIGUSR1, 11, 2)])
+def test_a_signal_ends_in_a_checkpoint_and_the_next_start_goes_on(
+    number, step, workers, settings, undisturbed, monkeypatch, capfd
+):
+    wanted = dict(expected(settings, undisturbed))
+    with monkeypatch.context() as patch:
+        at_step(patch, step, lambda: os.kill(os.getpid(), number))
+        again = settings.model_copy(update={"work_root": settings.work_root})
+        with pytest.raises(SystemExit) as stop:
+            launch.run_train(again, STAGE)
+    assert stop.value.code == REQUEUE
+    shelf = open_shelf(settings, STAGE)
+    assert shelf.newest() == shelf.path_of(step + 1)
+    training = settings.training.model_copy(update={"workers": workers})
+    launch.run_train(settings.model_copy(update={"training": training}), STAGE)
+    assert outcome(settings) == wanted
+    assert f"going on from {shelf.path_of(step + 1)}" in capfd.readouterr().err
+    assert not shelf.stage_folder.exists()
+
+
+def test_one_mlflow_run_whatever_ended_it_before(settings, undisturbed, monkeypatch):
+    class Broken(RuntimeError):
+        pass
+
+    def fail():
+        raise Broken
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            launch.run_train(settings, STAGE)
+    with monkeypatch.context() as patch:
+        at_step(patch, 7, fail)
+        with pytest.raises(Broken):
+            launch.run_train(settings, STAGE)
+    launch.run_train(settings, STAGE)
+    (run,) = stage_runs(settings)
+    assert run.info.status == "FINISHED" and run.data.tags["gmai.attempts"] == "3"
+    assert outcome(settings)["seen"][-1][0] == STEPS - 1
+
+
+def test_a_bad_pack_is_left_out_after_going_back(settings, monkeypatch):
+    judged = DivergenceGuard.check
+    bad: list[str] = []
+
+    def check(guard, value, *, step, stage, packs):
+        if step == 8 and not bad:
+            bad.extend(packs)
+        judged(guard, float("nan") if packs == tuple(bad) else value, step=step, stage=stage, packs=packs)
+
+    monkeypatch.setattr(DivergenceGuard, "check", check)
+    with pytest.raises(Diverged):
+        launch.run_train(settings, STAGE)
+    guard = settings.training.guard.model_copy(update={"rollbacks": 1})
+    training = settings.training.model_copy(update={"guard": guard})
+    launch.run_train(settings.model_copy(update={"training": training}), STAGE)
+    assert read_manifest(settings.work_root / "models" / STAGE)["details"]["skipped_packs"] == bad
+    seen = outcome(settings)["seen"]
+    assert {step for step, _ in seen} == set(range(STEPS))
+    assert bad[0] not in {pack for step, pack in seen if step >= 5}
+
+
+def test_other_settings_do_not_go_on_from_a_checkpoint_and_say_so(settings, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            launch.run_train(settings, STAGE)
+    launch.run_train(settings.model_copy(update={"seed": 7}), STAGE)
+    assert "other settings" in capfd.readouterr().err
+
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return index
+
+
+def packs_of_steps(world, *, start=0, per_step=8):
+    """The packs each optimiser step reads from a position on, over all ranks."""
+    lists = []
+    for rank in range(world):
+        sampler = StatefulDistributedSampler(Numbers(), num_replicas=world, rank=rank, shuffle=True, seed=3)
+        sampler.set_epoch(2)
+        sampler.load_state_dict({"yielded": start // world})
+        lists.append(list(sampler))
+    each = per_step // world
+    return [
+        sorted(pack for part in lists for pack in part[step * each : (step + 1) * each])
+        for step in range(len(lists[0]) // each)
+    ]
+
+
+@pytest.mark.parametrize("world", [1, 2, 4, 8])
+@pytest.mark.parametrize("done", [0, 8, 24])
+def test_any_number_of_ranks_goes_on_with_the_same_packs_a_step(world, done):
+    whole = packs_of_steps(1)
+    assert packs_of_steps(world, start=done) == whole[done // 8 :]
+    assert sorted(pack for step in whole for pack in step) == list(range(40))

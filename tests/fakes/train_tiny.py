@@ -1,0 +1,35 @@
+"""Train the drill's tiny stage in the current folder: `torchrun ... train_tiny.py STRATEGY DEVICES STEPS`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from components.tracking.runs import StageRun
+from components.training.launch import run_train
+from drills.kill_training import STAGE, make_packs, tiny_settings
+
+
+def main(strategy: str, devices: str, steps: str) -> None:
+    cluster = {"strategy": strategy, "devices": int(devices)}
+    settings = tiny_settings(steps=int(steps), every=4, workers=0, cluster=cluster)
+    if not Path("artifacts").is_dir() and int(os.environ.get("RANK", "0")) == 0:
+        make_packs(settings)
+    logged = StageRun.log_metrics
+
+    def log(run, metrics, step=None):
+        logged(run, metrics, step)
+        if "loss" in metrics and run.writer is not None:
+            with Path("losses.jsonl").open("a") as handle:
+                handle.write(json.dumps([step, metrics["loss"], metrics["supervised_tokens"]]) + "\n")
+        if os.environ.get("STOP_AT") == str(step) and "loss" in metrics:
+            os.kill(os.getpid(), 15)
+
+    StageRun.log_metrics = log
+    run_train(settings, STAGE)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
