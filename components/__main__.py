@@ -18,6 +18,9 @@ app = typer.Typer(
     help="Medical datasets to image-text pairs to a three-stage vision-language model to a promoted version.",
 )  # fmt: skip
 
+source = typer.Typer(no_args_is_help=True, help="Add one dataset, or look at what its card reads.")
+app.add_typer(source, name="source", rich_help_panel="Data")
+
 STAGES = {
     "ingest": ("components.data.ingest", "run_ingest", "Read the sources' native files into records."),
     "pair": ("components.pairs.make", "run_pair", "Write image-text pairs from the records' annotations."),
@@ -100,12 +103,45 @@ def sample_data() -> None:
 
 
 @app.command(rich_help_panel="Data")
-def sources() -> None:
+def sources(
+    modality: Annotated[str, typer.Option(help="only this modality, such as CT")] = "",
+    status: Annotated[str, typer.Option(help="present or missing")] = "",
+) -> None:
     """List the dataset cards: present or missing, how to obtain them, their terms."""
-    from components.data.catalog import print_sources
+    from components.data.source_list import print_sources
     from components.settings import load_settings
 
-    print_sources(load_settings())
+    print_sources(load_settings(), modality=modality, status=status)
+
+
+@source.command("add")
+def source_add(folder: Annotated[Path, typer.Argument(help="the data set's files")]) -> None:
+    """Look at a folder and write the skeleton of its card."""
+    from components.data.skeleton import write_skeleton
+
+    typer.echo(
+        f"{write_skeleton(folder)}: fill in what says FILL IN, then gmai source check {folder.resolve().name}"
+    )
+
+
+@source.command("check")
+def source_check(card: Annotated[str, typer.Argument(help="a card's name or its YAML file")]) -> None:
+    """Read ten records of a source and show them in an HTML page with boxes and text."""
+    from components.data.source_page import write_source_page
+    from components.settings import load_settings
+
+    typer.echo(write_source_page(load_settings(), card))
+
+
+@app.command("accept-corpus", rich_help_panel="Data")
+def accept_corpus() -> None:
+    """Make the checked corpus the one that the drift of later ones is measured from."""
+    from components.quality.drift import ACCEPTED
+    from components.quality.drift import accept_corpus as accept
+    from components.settings import load_settings
+
+    accept(load_settings().work_root / "checked")
+    typer.echo(f"accepted: {ACCEPTED}")
 
 
 @app.command(rich_help_panel="Configuration")
@@ -157,6 +193,18 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
     from components.settings import load_settings
 
     print_trace(load_settings(), record_id)
+
+
+@app.command(rich_help_panel="Registry")
+def withdraw(
+    patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
+    source: Annotated[str, typer.Option(help="name of a card")] = "",
+) -> None:
+    """Leave a patient or a source out of every later run, and list the models that saw them."""
+    from components.registry.withdrawal import print_withdrawal
+    from components.settings import load_settings
+
+    print_withdrawal(load_settings(), patient=patient, source=source)
 
 
 @app.command(rich_help_panel="Registry")

@@ -50,6 +50,7 @@ SPLITS: tuple[str, ...] = get_args(Split)
 PLANES: tuple[str, ...] = get_args(Plane)
 
 NOT_STATED = "not stated"
+CONTINUES = "continues"  # type of a source question that is the next turn of the conversation before it
 Box = tuple[float, float, float, float]
 
 
@@ -78,7 +79,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuestion:
-    """A question that the source itself ships, with its gold answer and, if closed, its options."""
+    """A question that the source itself ships, with its gold answer and, if closed, its options.
+
+    A conversation of several turns is several questions in order: all but the first have the type CONTINUES.
+    A type that is a pair kind ("caption", "report", "instruct", …) says what kind of pair the source calls it.
+    """
 
     question: str
     answer: str
@@ -88,7 +93,7 @@ class SourceQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image (or slice, tile, frame) with its annotations, as read.
+    """One image (or slice, tile, frame) with its annotations, as read; or a text that has no image of its own.
 
     The paper's five-tuple is (image, modality, label, department, bbox); the rest says where it came
     from and what else the source states. `labels` are statements about the whole image in canonical
@@ -97,6 +102,9 @@ class Record:
     largest" may be asked. `facts` are further statements of the source (view, stain, magnification,
     sex, age band, sequence), each (name, value), sorted by name. `compared_with` is another record's
     id for image pairs, `comparison` what the source says of the two.
+
+    A record without pixels (image b"", width 0) holds the text and questions about several images, whose
+    records it names in `compared_with` in order, parted by spaces; or, naming none, text alone.
     """
 
     record_id: str
@@ -132,6 +140,16 @@ class Record:
     comparison: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     rejected_reason: str = ""
+
+    @property
+    def has_pixels(self) -> bool:
+        """True when the record is an image; read from its width, so that it holds without the image bytes."""
+        return self.width > 0
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The records of the images that the text and questions speak of, in order; () for text alone."""
+        return (self.record_id,) if self.has_pixels else tuple(self.compared_with.split())
 
     def fact(self, name: str) -> str:
         """Return the source's statement under this name, or NOT_STATED."""

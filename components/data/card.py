@@ -26,6 +26,7 @@ def _answer(value: Any) -> Any:
 
 
 Answer = Annotated[Literal["yes", "no", "not stated"], BeforeValidator(_answer)]
+Unstated = Literal["not stated"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Filled = Annotated[str, Field(min_length=1)]
 
@@ -43,11 +44,11 @@ class PatientRule(Frozen):
     """How a record's patient is known.
 
     `source`: all of it is one patient; `file` and `folder`: each is one; `pattern`: the first group of a
-    regular expression over the path inside the source; `dicom`: the PatientID tag. Two cards that hold the
-    same people share a `namespace`.
+    regular expression over the path inside the source; `dicom`: the PatientID tag; `column`: what the
+    reader's options name (a table's column, a file's own rows). Cards of the same people share a `namespace`.
     """
 
-    rule: Literal["source", "file", "folder", "pattern", "dicom"]
+    rule: Literal["source", "file", "folder", "pattern", "dicom", "column"]
     pattern: str = ""
     namespace: str = Field(default="", description="defaults to the card's name")
 
@@ -102,9 +103,9 @@ class Card(Frozen):
     sha256: dict[str, Sha256] = Field(default_factory=dict, description="path inside the source -> pinned hash")
     licence: Filled
     terms: Terms
-    modality: Modality
-    department: Department
-    task: Task
+    modality: Modality | Unstated = Field(description="not stated: the records differ and their rows do not say")
+    department: Department | Unstated
+    task: Task | Unstated
     body_part: Filled
     language: Language
     reader: Filled = Field(description="module in components/data/readers")

@@ -19,7 +19,6 @@ from components.data.card import Card, load_card
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.errors import CardInvalid, DuplicateDataset
 from components.records import Record
-from components.settings import Settings
 
 CARDS = Path("conf/sources")
 
@@ -81,22 +80,3 @@ def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list
 def _near(name: str, known: Sequence[str]) -> str:
     matches = difflib.get_close_matches(name, known, n=3)
     return f"; near matches: {', '.join(matches)}" if matches else f"; known: {', '.join(known)}"
-
-
-def print_sources(settings: Settings) -> None:
-    """Print every card: present or missing, licence, terms, how to obtain it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("source", "here", "modality", "reader", "licence", "commercial", "redistribute", "how to obtain")
-    for card in load_cards():
-        folder = settings.corpus.data_root / card.name
-        here = "[green]present[/]" if folder.is_dir() else "[yellow]missing[/]"
-        used = card.name if card.name in settings.corpus.sources else f"[dim]{card.name}[/]"
-        terms = card.terms
-        table.add_row(
-            used, here, card.modality, card.reader, card.licence, terms.commercial_use,
-            terms.may_be_redistributed, card.obtain,
-        )  # fmt: skip
-    Console().print(table)
-    Console().print("dim: a card that this corpus does not select (conf/corpus/)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from components.data.image import decode, encode_png
 from components.records import NOT_STATED, Record, record_from_row
@@ -17,8 +18,8 @@ COLOURS = ("#ff5f5f", "#5fd7ff", "#ffd75f", "#87ff5f", "#d787ff", "#ffaf5f")
 
 
 def pick_records(folder: Path, count: int = PER_SOURCE) -> list[Record]:
-    """Take evenly spaced records of one source."""
-    ids = [row["record_id"] for row in iterate_rows(folder, ["record_id"])]
+    """Take evenly spaced records of one source, of those that are images."""
+    ids = [row["record_id"] for row in iterate_rows(folder, ["record_id", "width"]) if row["width"]]
     step = max(1, len(ids) // count)
     wanted = set(ids[step // 2 :: step][:count])
     return [record_from_row(row) for row in iterate_rows(folder) if row["record_id"] in wanted]
@@ -39,12 +40,13 @@ def draw_rows(rows: Sequence[Sequence[Record]]) -> bytes:
     sheet = Image.new("RGB", (width * CELL, max(1, len(rows)) * (CELL + CAPTION)))
     for line, row in enumerate(rows):
         for column, record in enumerate(row):
-            cell = Image.fromarray(_draw(record))
+            cell = Image.fromarray(draw_record(record))
             sheet.paste(cell, (column * CELL, line * (CELL + CAPTION)))
     return encode_png(np.asarray(sheet))
 
 
-def _draw(record: Record):  # noqa: ANN202 - numpy is imported inside
+def draw_record(record: Record) -> Any:
+    """Return one cell as pixels (CELL + CAPTION, CELL, 3): the image, its largest boxes and what is said of it."""
     import numpy as np
     from PIL import Image, ImageDraw
 

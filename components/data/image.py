@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from components.data.faults import Refused
+
 Pixels = np.ndarray[Any, Any]  # (H, W) or (H, W, 3), uint8
 Size = tuple[int, int]  # (height, width) in pixels
 PNG_LEVEL = 6
+# What Pillow's plugins raise for damaged files, beside the OSError and ValueError that they promise.
+DAMAGED = (SyntaxError, struct.error, IndexError, TypeError, OverflowError, AssertionError)
 
 
 def stored_size(height: int, width: int, *, max_side: int, row_mm: float = 1.0, column_mm: float = 1.0) -> Size:
@@ -64,11 +71,32 @@ def decode(content: bytes) -> Pixels:
         return np.asarray(picture.convert("RGB"))
 
 
-def open_pixels(path: Path) -> Pixels:
-    """Read an 8-bit image file as grey (H, W) or RGB (H, W, 3); raises OSError when it does not decode."""
+@contextmanager
+def decoding(path: Path) -> Generator[None, None, None]:
+    """Give what Pillow raises for a bad file one name each.
+
+    Raises Refused: `file_empty`, `image_too_large` (twice Pillow's MAX_IMAGE_PIXELS), `file_unreadable`.
+    """
     from PIL import Image
 
-    with Image.open(path) as picture:
+    if path.stat().st_size == 0:
+        raise Refused("file_empty", path.name)
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise Refused("image_too_large", path.name) from error
+    except DAMAGED as error:
+        raise Refused("file_unreadable", f"{path.name}: {error}") from error
+
+
+def open_pixels(path: Path) -> Pixels:
+    """Read an 8-bit image file as grey (H, W) or RGB (H, W, 3).
+
+    Raises OSError when it does not decode, Refused (an OSError) with the reasons of `decoding`.
+    """
+    from PIL import Image
+
+    with decoding(path), Image.open(path) as picture:
         kept = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
         return np.asarray(kept)
 

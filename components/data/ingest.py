@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from components.data.card import Card
-from components.data.catalog import CARDS, find_reader, load_cards
+from components.data.catalog import card_files, find_reader, load_cards
 from components.data.deidentify import keyed_hash
 from components.data.reading import ReadContext, Rejection, resolve_inside
+from components.data.terms import allows, strictest_terms
 from components.errors import (
     ChecksumMismatch,
     ConfigError,
@@ -41,7 +42,12 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "card", "deidentify", "dicom", "image", "masks", "reading", "slices", "tiles", "volumes", "windows",
+    "boxes", "card", "case_labels", "case_paths", "case_tables", "deidentify", "dialogue", "dicom",
+    "dicom_frames", "dicom_volumes", "faults", "image", "json_rows", "json_stream", "label_canvas", "markup",
+    "mask_codes", "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows",
+    "path_classes", "paths", "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files",
+    "row_mapping", "row_store", "said_rows", "segments", "slices", "slide_shapes", "slides", "spreadsheet",
+    "tables", "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
 
 
@@ -82,7 +88,9 @@ def run_ingest(settings: Settings) -> None:
     output = settings.work_root / "records"
     cards, dropped = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
     check_present(cards, settings.corpus.data_root)
-    inputs = [settings.corpus.data_root, CARDS]
+    # The selected cards alone: another card is no input of this corpus, and must not make its records look old.
+    files = card_files()
+    inputs = [settings.corpus.data_root, *(files[name] for name in settings.corpus.sources)]
     with open_stage(
         "ingest", settings, output=output, inputs=inputs, sections=["corpus", "ingest"], in_place=True
     ) as work:
@@ -94,7 +102,10 @@ def run_ingest(settings: Settings) -> None:
         check_patients(work.scratch)
         for result in results:
             work.count(read=result.read, kept=result.kept, rejected=result.rejected)
-        work.details = {"sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped}
+        work.details = {
+            "sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped,
+            "permitted_use": strictest_terms(cards),
+        }  # fmt: skip
         log_contact_sheet(work.scratch, work.run)
 
 
@@ -112,8 +123,11 @@ def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[S
 
 
 def allowed_cards(cards: Sequence[Card], allow_noncommercial: bool) -> tuple[list[Card], list[str]]:
-    """Part the cards into those whose terms allow this corpus's use and the names of those dropped."""
-    dropped = [card.name for card in cards if card.terms.commercial_use == "no" and not allow_noncommercial]
+    """Part the cards into those whose terms allow this corpus's use and the names of those dropped.
+
+    A corpus for commercial use takes only what says yes to it; "not stated" is not a yes.
+    """
+    dropped = [card.name for card in cards if not (allow_noncommercial or allows(card, "commercial_use"))]
     return [card for card in cards if card.name not in dropped], dropped
 
 
@@ -229,7 +243,7 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
                 writer.write(row)
         reasons = Counter(rejection.reason for rejection in refused)
         check_tolerance(job.card, kept=writer.num_rows, reasons=reasons)
-        lines = (json.dumps({"where": r.where, "reason": r.reason}, ensure_ascii=False) for r in refused)
+        lines = (json.dumps(refusal_row(r), ensure_ascii=False) for r in refused)
         (scratch / "rejected.jsonl").write_text("".join(f"{line}\n" for line in lines))
         manifest = {
             "source": job.card.name, "digest": digest, "read": writer.num_rows + len(refused),
@@ -237,6 +251,12 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
         }  # fmt: skip
         write_json(scratch / "manifest.json", manifest)
     return manifest
+
+
+def refusal_row(rejection: Rejection) -> dict[str, str]:
+    """What `rejected.jsonl` says of a rejection; a hint is there only when the reader gave one."""
+    row = {"where": rejection.where, "reason": rejection.reason}
+    return {**row, "hint": rejection.hint} if rejection.hint else row
 
 
 def keep_records(samples: Iterable[Record | Rejection], refused: list[Rejection]) -> Iterator[Record]:

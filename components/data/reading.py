@@ -21,9 +21,10 @@ from pydantic import BaseModel, ValidationError
 
 from components.data.card import Card, FixedSplit, explain
 from components.data.deidentify import keyed_hash
+from components.data.faults import Refused
 from components.data.image import difference_hash, encode_png, pixel_hash
 from components.errors import CardInvalid, DataError, DatasetMissing
-from components.records import NOT_STATED, Record, Region, SourceQuestion, stable_id
+from components.records import NOT_STATED, SPLITS, Record, Region, SourceQuestion, stable_id
 
 # What the imaging libraries raise for a file that is cut short or is something else.
 UNREADABLE = (
@@ -41,10 +42,14 @@ OptionsModel = TypeVar("OptionsModel", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A sample that was read and refused: the path inside the source (and part), and a snake_case reason."""
+    """A sample that was read and refused: the path inside the source (and part), and a snake_case reason.
+
+    `hint` says what would help, where the reason alone does not.
+    """
 
     where: str
     reason: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ class Draft:
     """One sample as a reader knows it. `pixels` is uint8 (H, W) or (H, W, 3) at the stored size.
 
     `path` is relative to the source's folder; `part` tells records of one file apart; `patient` is the raw
-    PatientID (only for the card rule `dicom`); `study` is hashed too. Empty overrides mean the card's value.
+    patient (for the card rules `dicom` and `column`); `study` is hashed too. `split` is the one that the
+    source publishes for this sample. Empty overrides mean the card's value.
     """
 
     path: str
@@ -68,6 +74,7 @@ class Draft:
     part: str = ""
     patient: str = ""
     study: str = ""
+    split: str = ""
     modality: str = ""
     department: str = ""
     task: str = ""
@@ -102,7 +109,11 @@ def parse_options(model: type[OptionsModel], card: Card) -> OptionsModel:
 def resolve_inside(root: Path, relative: str) -> Path:
     """Return root/relative; DataError when it would leave the root (.., absolute, or through a link)."""
     path = root / relative
-    if PurePosixPath(relative).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+    try:
+        stays = path.resolve().is_relative_to(root.resolve())
+    except RuntimeError as error:  # Python's word for a loop of links
+        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+    if PurePosixPath(relative).is_absolute() or not stays:
         raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
     return path
 
@@ -122,20 +133,25 @@ def find_files(root: Path, pattern: str) -> list[Path]:
 
 def reason_of(error: BaseException) -> str:
     """Name why a file could not be read."""
+    if isinstance(error, Refused):
+        return error.reason
     if isinstance(error, FileNotFoundError):
         return "file_missing"
     cut = isinstance(error, EOFError) or re.search(r"truncat|end-of-stream|unexpected end|bytes", str(error))
     return "file_truncated" if cut else "file_unreadable"
 
 
-def patient_name(card: Card, path: str, dicom_id: str) -> str:
-    """Return the unhashed patient under the card's rule, or "" when it cannot be known."""
+def patient_name(card: Card, path: str, stated: str) -> str:
+    """Return the unhashed patient under the card's rule, or "" when it cannot be known.
+
+    `stated` is what the file itself says: the PatientID tag or a table's column.
+    """
     rule = card.patient
     if rule.rule == "pattern":
         match = re.search(rule.pattern, path)
         return match[1] if match else ""
     parent = PurePosixPath(path).parent.as_posix()
-    return {"source": "all", "file": path, "folder": parent, "dicom": dicom_id}[rule.rule]
+    return {"source": "all", "file": path, "folder": parent, "dicom": stated, "column": stated}[rule.rule]
 
 
 def split_of(card: Card, path: str, patient: str) -> str:
@@ -179,7 +195,7 @@ def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection
         body_part=draft.body_part or card.body_part,
         patient_key=keyed_hash(context.secret, namespace, patient),
         study_key=keyed_hash(context.secret, namespace, patient, draft.study or draft.path),
-        split=split_of(card, draft.path, patient),
+        split=draft.split or split_of(card, draft.path, patient),
         licence=card.licence,
         language=card.language,
         facts=tuple(sorted({**card.facts, **dict(draft.facts)}.items())),
@@ -206,6 +222,8 @@ def _fault(draft: Draft, card: Card) -> str:
         return "box_outside_image"
     if set(draft.labels) & set(draft.absent_labels):
         return "label_both_present_and_absent"
+    if draft.split not in ("", *SPLITS):
+        return "split_not_known"
     return "text_empty" if draft.text_kind and not draft.text.strip() else ""
 
 

@@ -67,7 +67,7 @@ def build_sample_data(settings: Settings) -> None:
             progress.console.print(f"{source.name}: {state}")
             progress.advance(bar)
         for name in dropped:
-            progress.console.print(f"{name}: not built, its terms forbid commercial use")
+            progress.console.print(f"{name}: not built, its terms do not allow commercial use")
 
 
 def build_source(source: SampleSource, *, packages: Path, data_root: Path) -> str:

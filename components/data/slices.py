@@ -36,6 +36,9 @@ class SliceOptions(Frozen):
     background: float = Field(default=0.0, description="intensity at or below which a voxel is background")
     min_area: Share = Field(default=0.0005, description="smaller regions, as a share of the slice, are not listed")
     level_pattern: str = Field(default="", description="source label -> vertebral level, by its one group")
+    min_labelled: Share = Field(
+        default=0.0, description="share of the slice that labels must cover; 0 keeps slices without a label too"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class LabelledVolume:
 
     `terms` has every code to be listed, codes of one term merged beforehand. `vocabulary` are the labels whose
     every object is annotated in this volume. `levels` maps codes of `level_codes` to a vertebral level.
-    `axial_paths` names the file of each axial slice, where a slice is a file.
+    `axial_paths` names the file of each axial slice, where a slice is a file. A volume that is not `is_oriented`
+    is shown as it lies and its slices' plane is not stated.
     """
 
     path: str
@@ -59,6 +63,7 @@ class LabelledVolume:
     study: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     axial_paths: tuple[str, ...] = ()
+    is_oriented: bool = True
 
 
 def merge_codes(
@@ -76,7 +81,7 @@ def merge_codes(
     wanted = {code: term for code in present if (term := card.term(names.get(code, str(code)))) and term.label}
     distinct = sorted(set(wanted.values()), key=lambda term: (term.label, term.side))
     number = {term: place + 1 for place, term in enumerate(distinct)}
-    table = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint16)
+    table = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint8 if len(distinct) < 256 else np.uint16)
     for code, term in wanted.items():
         table[code] = number[term]
     return table[codes], {number[term]: term for term in distinct}, unknown
@@ -104,11 +109,19 @@ def cut_slices(labelled: LabelledVolume, options: SliceOptions, *, max_side: int
         step = options.planes.get(plane, 0)
         kept = 0
         for index in range(0, voxels.shape[AXIS_OF[plane]] if step else 0, step or 1):
-            if np.mean(display(voxels, plane, index) > options.background) < options.min_content:
+            if not _shows_enough(labelled, options, plane, index):
                 continue
             window = options.windows[kept % len(options.windows)]
             kept += 1
             yield _cut(labelled, options, plane, index, (window, *window_bounds[window]), max_side)
+
+
+def _shows_enough(labelled: LabelledVolume, options: SliceOptions, plane: Plane, index: int) -> bool:
+    if np.mean(display(labelled.volume.voxels, plane, index) > options.background) < options.min_content:
+        return False
+    if labelled.codes is None or not options.min_labelled:
+        return True
+    return bool(np.mean(display(labelled.codes, plane, index) > 0) >= options.min_labelled)
 
 
 def _cut(
@@ -127,7 +140,8 @@ def _cut(
         pixels=resize(to_grey(raw, *window[1:]), size),
         patient=labelled.patient, study=labelled.study or labelled.path,
         regions=regions, regions_complete=labelled.codes is not None, region_vocabulary=vocabulary,
-        plane=stated_plane(labelled.volume, plane), slice_index=index, window=window[0],
+        plane=stated_plane(labelled.volume, plane) if labelled.is_oriented else NOT_STATED,
+        slice_index=index, window=window[0],
         facts=(*labelled.facts, *_level(labelled, plane, index)),
     )  # fmt: skip
 

@@ -40,8 +40,8 @@ def bounds(name: str, voxels: np.ndarray[Any, Any]) -> tuple[float, float]:
     if name not in PERCENTILES:
         known = sorted((*HOUNSFIELD, *PERCENTILES, "full range", "stored"))
         raise DataError(f"no window named {name!r}", where="components/data/windows.py", fix=f"one of {known}")
-    flat = voxels.reshape(-1)
-    flat = flat[:: max(1, flat.size // SAMPLED_VOXELS)]
+    # The flat iterator thins in reading order without first copying a volume that was turned.
+    flat = voxels.flat[:: max(1, voxels.size // SAMPLED_VOXELS)]
     filled = flat[flat != 0]
     low, high = np.percentile(filled if filled.size else flat, PERCENTILES[name])
     return (float(low), float(high)) if high > low else (float(flat.min()), float(high))

@@ -1,8 +1,9 @@
 """Answers by the model: options ranked by likelihood, texts generated greedily, each image encoded once.
 
-An option's score is the mean log-probability of its tokens and the end mark (lm-evaluation-harness calls the
-choice by it `acc_norm`, with tokens for bytes), so a short option is not preferred for being short. The model
-is held in bfloat16 (measured 27 % faster than autocast over float32 weights on 2 CPU cores); log-probabilities
+An option's score is the log-probability of its tokens and the end mark together, which is how likely the model
+is to give exactly that answer (lm-evaluation-harness calls the choice by it `acc`). The mean per token would
+favour options of several tokens: once the first is given, the rest of a word costs next to nothing. The model is
+held in bfloat16 (measured 27 % faster than autocast over float32 weights on 2 CPU cores); log-probabilities
 are taken in float32.
 
 B rows, L tokens, T image tokens an image, D hidden size.
@@ -87,7 +88,7 @@ def _choose(ask: Ask, scores: np.ndarray) -> Answer:
 def score_options(
     vlm: VLM, asks: Sequence[Ask], features: Features, *, batch_size: int, advance: Advance
 ) -> list[np.ndarray]:
-    """Return for each question the mean token log-probability of each option, end mark included."""
+    """Return for each question the log-probability of each option, end mark included."""
     prompts = [closed_prompt(vlm, number, ask) for number, ask in enumerate(asks)]
     sums = [np.zeros(len(ask.options)) for ask in asks]
     trees = make_trees(prompts)
@@ -97,9 +98,7 @@ def score_options(
             for target, value in zip(tree.targets, logprobs, strict=True):
                 sums[target.number][target.option] += value
         advance(len({target.number for tree in batch for target in tree.targets}))
-    return [
-        total / [len(option) for option in prompt.options] for total, prompt in zip(sums, prompts, strict=True)
-    ]
+    return sums
 
 
 def measure_references(vlm: VLM, asks: Sequence[Ask], features: Features, *, batch_size: int) -> list[Answer]:

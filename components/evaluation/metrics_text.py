@@ -75,14 +75,18 @@ def _corpus_bleu(order: int) -> Any:
 def bleu(predicted: str, reference: str, *, order: int) -> float:
     """Return sacrebleu's sentence BLEU of this order (effective order, exponential smoothing), on our words."""
     words = " ".join(tokenise(predicted)), " ".join(tokenise(reference))
-    return float(_sentence_bleu(order).sentence_score(words[0], [words[1]]).score) / 100.0 if words[0] else 0.0
+    return _share(_sentence_bleu(order).sentence_score(words[0], [words[1]])) if words[0] else 0.0
 
 
 def corpus_bleu(predicted: Sequence[str], references: Sequence[str], *, order: int) -> float:
     """Return BLEU over a corpus: counts are added up before they are divided, as R2Gen's pycocoevalcap does."""
     said = [" ".join(tokenise(text)) for text in predicted]
     wanted = [" ".join(tokenise(text)) for text in references]
-    return float(_corpus_bleu(order).corpus_score(said, [wanted]).score) / 100.0 if any(said) else 0.0
+    return _share(_corpus_bleu(order).corpus_score(said, [wanted])) if any(said) else 0.0
+
+
+def _share(score: Any) -> float:
+    return min(float(score.score) / 100.0, 1.0)  # equal texts give 100.00000000000004
 
 
 class _NoSynonyms:

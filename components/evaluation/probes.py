@@ -79,8 +79,8 @@ def laterality_probes(item: Item) -> Iterator[Item]:
 
 
 def image_removed_probes(item: Item) -> Iterator[Item]:
-    """Ask the same without the image."""
-    if item.record_ids:
+    """Ask a closed question without the image that it is about."""
+    if item.record_ids and item.options:
         question = item.question.replace("<image>", "").strip()
         yield replace(
             item, item_id=f"{item.item_id}/{REMOVED}", question=question, record_ids=(), boxes=(), options=(),

@@ -114,7 +114,7 @@ def best_and_worst(
     mine = [row for row in predictions if row.benchmark == exam.benchmark.name and row.metric == metric]
     score = {(row.system, row.item_id): row.score for row in mine}
     sure = {row.item_id: row.confidence for row in mine if row.system == MODEL}
-    place = {item.item_id: index for index, item in enumerate(exam.items)}
+    place = {item.item_id: index for index, item in enumerate(exam.items) if (MODEL, item.item_id) in score}
     blind = {name: score.get((BLIND, name), 0.0) for name in place}
     best = sorted(place, key=lambda name: (-score[MODEL, name], blind[name], name))[:NUM_SHOWN]
     worst = sorted(place, key=lambda name: (score[MODEL, name], -sure[name], name))[:NUM_SHOWN]

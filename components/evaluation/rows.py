@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import BenchmarkError
-from components.evaluation.items import Question, Refused
 from components.records import stable_id
 
 Row = dict[str, Any]
@@ -112,12 +111,3 @@ def embedded_picture(value: Any, *, benchmark: str) -> dict[str, Path | bytes] |
     if not isinstance(content, bytes) or not content:
         return None
     return {f"{benchmark}/{stable_id(content.hex())}": content}
-
-
-def keep_split(
-    questions: Iterable[Question | Refused], item_ids: frozenset[str], *, reason: str
-) -> Iterator[Question | Refused]:
-    """Let through the questions of these ids; the others are counted under `reason`."""
-    for row in questions:
-        outside = isinstance(row, Question) and row.item.item_id not in item_ids
-        yield Refused(row.item.item_id, reason) if isinstance(row, Question) and outside else row

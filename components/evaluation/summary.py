@@ -50,8 +50,9 @@ def summarise(
 def _blind_row(
     exams: Sequence[Exam], predictions: Sequence[Prediction], *, resamples: int, seed: int
 ) -> dict[str, Any] | None:
+    scored = {row.benchmark for row in predictions}  # hidden gold answers give no scores
     headline = {exam.benchmark.name: exam.benchmark.metrics[0] for exam in exams}
-    name = blind_benchmark({exam.benchmark.name: exam.no_blind for exam in exams})
+    name = blind_benchmark({e.benchmark.name: e.no_blind for e in exams if e.benchmark.name in scored})
     if not name:
         return None
     difference = image_minus_blind(

@@ -1,38 +1,52 @@
 """The stage "curate": pairs that may be trained on and scored, each refused one with its reason.
 
 Patients in two splits stop the stage. Images are refused for size, aspect, blankness and duplication; pairs for
-a refused image, for repeating another pair's words on the same image, or for contaminating a held-out pair.
+a refused image, for repeating another pair's words on the same image, or for contaminating a held-out pair. The
+pairs are read twice, batch by batch: once to judge, once to write; memory holds columns, never rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.pairs.dedupe import exact_duplicates, near_duplicates
-from components.pairs.firewall import EXTRA_BITS, Firewall, held_out_links
-from components.pairs.images import ImageFacts, measure_images, quality_reason
-from components.pairs.rejected import REJECTED, write_rejected
+import numpy as np
+
+from components.pairs.columns import KeyIndex, keys_of
+from components.pairs.dedupe import Reasons, exact_duplicates, near_duplicates, no_reasons
+from components.pairs.firewall import EXTRA_BITS, Firewall, ImageLinks
+from components.pairs.firewall_index import Links, load_index
+from components.pairs.images import quality_reasons
+from components.pairs.measure import measure_images
+from components.pairs.pair_batches import BATCH_ROWS, PairBatch, read_batches
+from components.pairs.rejected import REJECTED
 from components.pairs.split import check_patients
-from components.records import pair_schema, stable_id
-from components.settings import Settings
-from components.tracking.stage import open_stage
-from components.tracking.tables import ShardWriter, iterate_rows
+from components.pairs.touched import touched_items, write_touched
+from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, withdrawn_reasons
+from components.records import pair_schema
+from components.settings import Curate, Settings
+from components.tracking.stage import StageWork, open_stage
+from components.tracking.tables import ShardWriter, shards_below
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 IMAGE_INDEX = "images.parquet"
-INDEX_COLUMNS = ("record_id", "split", "sha256", "entropy", "width", "height")
+INDEX_COLUMNS = ("record_id", "split", "sha256", "entropy", "width", "height", "brightness")
+COUNTED = ("split", "kind", "modality")
+MISSING, SAID_BEFORE, COPY = "record_missing", "duplicate_text", "altered_copy_of_held_out_image"
 
 
 @dataclass(frozen=True, slots=True)
 class Curated:
     """What became of the pairs: counts by column of the kept, by reason of the refused."""
 
-    kept: dict[str, Counter[str]]
-    refused: Counter[str]
-    images: Counter[str]
+    kept: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COUNTED})
+    refused: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    touched: dict[str, int] = field(default_factory=dict)
 
 
 def run_curate(settings: Settings) -> None:
@@ -41,109 +55,152 @@ def run_curate(settings: Settings) -> None:
     Raises:
         DataError: a patient is in two splits, or there are no shards.
     """
-    root, limits = settings.work_root, settings.curate
+    root = settings.work_root
+    inputs = [root / "records", root / "pairs", *([TOMBSTONES] if TOMBSTONES.is_file() else [])]
     with open_stage(
-        "curate", settings, output=root / "curated", inputs=[root / "records", root / "pairs"],
-        sections=["curate", "seed"],
-    ) as work:  # fmt: skip
-        images = measure_images(root / "records")
-        check_patients(images, where=str(root / "records"))
-        refused = refuse_images(
-            images, bits=limits.near_duplicate_bits,
-            quality=lambda facts: quality_reason(
-                facts, min_side=limits.min_side, max_aspect=limits.max_aspect, min_entropy=limits.min_entropy
-            ),
-        )  # fmt: skip
-        curated = write_curated(
-            root / "pairs", work.scratch, images, refused, bits=limits.near_duplicate_bits,
-            shard_bytes=limits.shard_megabytes << 20,
-        )  # fmt: skip
-        kept = sum(curated.kept["split"].values())
-        work.count(read=kept + sum(curated.refused.values()), kept=kept, rejected=curated.refused)
-        work.details |= {name: dict(sorted(counts.items())) for name, counts in curated.kept.items()}
-        work.details["images_refused"] = dict(sorted(curated.images.items()))
+        "curate", settings, output=root / "curated", inputs=inputs, sections=["curate", "seed"]
+    ) as work:
+        curated = curate(
+            root / "records", root / "pairs", work.scratch, settings.curate, withdrawn=load_withdrawn()
+        )
+        _count(work, curated)
         _print(curated)
 
 
-def refuse_images(
-    images: Sequence[ImageFacts], *, bits: int, quality: Callable[[ImageFacts], str]
-) -> dict[str, str]:
-    """Return record id -> reason for the images that may not be used; quality first, then duplicates."""
-    poor = {facts.record_id: reason for facts in images if (reason := quality(facts))}
-    sound = [facts for facts in images if facts.record_id not in poor]
-    exact = exact_duplicates(sound)
-    single = [facts for facts in sound if facts.record_id not in exact]
-    return poor | exact | near_duplicates(single, bits=bits)
-
-
-def write_curated(
-    pairs: Path,
-    output: Path,
-    images: Sequence[ImageFacts],
-    refused: dict[str, str],
-    *,
-    bits: int,
-    shard_bytes: int,
+def curate(
+    records: Path, pairs: Path, output: Path, limits: Curate, *, withdrawn: Withdrawn | None = None
 ) -> Curated:
-    """Write the kept pairs, the refused ones with their reasons, and the index of usable images."""
-    usable = [facts for facts in images if facts.record_id not in refused]
-    firewall = Firewall(
-        held_out_links(usable, bits=bits + EXTRA_BITS),
-        (row for row in iterate_rows(pairs) if row["split"] != "train"),
+    """Judge all images and pairs below two folders and write what stays, what goes, and what was touched."""
+    index = load_index(Path(limits.index))
+    images = measure_images(records, recall=index.recall)
+    gone = withdrawn_reasons(images, withdrawn or Withdrawn())
+    check_patients(images.filter(_is_empty(gone)), where=str(records))
+    copies = index.update(images.filter(_is_empty(gone)))
+    index.save(images.filter(_is_empty(gone)))
+    refused = refuse_images(images, limits, copies, gone)
+    judge = Judge(images.drop_columns(["thumbnail", "base"]), refused, bits=limits.near_duplicate_bits)
+    reasons = judge.judge(pairs)
+    curated = write_curated(pairs, output, reasons, shard_bytes=limits.shard_megabytes << 20)
+    curated.images.update(reason for reason in refused.tolist() if reason)
+    items = touched_items(judge.images, copies, judge.said_rows(), gone == "", bits=limits.near_duplicate_bits)
+    curated.touched.update(write_touched(output, items))
+    _write_index(output / IMAGE_INDEX, judge.images.filter(_is_empty(refused)))
+    return curated
+
+
+def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons) -> Reasons:
+    """Return why each image may not be used: `gone` first, then quality, duplicates, altered copies."""
+    quality = quality_reasons(
+        images, min_side=limits.min_side, max_aspect=limits.max_aspect, min_entropy=limits.min_entropy
     )
-    judge = Judge(images, refused, firewall)
-    counts = Curated(
-        {"split": Counter(), "kind": Counter(), "modality": Counter()}, Counter(), Counter(refused.values())
-    )
-    rejected: list[dict[str, Any]] = []
-    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
-        for row in iterate_rows(pairs):
-            reason = judge.reason(row)
-            if reason:
-                counts.refused[reason] += 1
-                rejected.append(row | {"rejected_reason": reason})
-                continue
-            writer.write(row)
-            for column, counter in counts.kept.items():
-                counter[row[column]] += 1
-    write_rejected(output / REJECTED, rejected)
-    _write_index(output / IMAGE_INDEX, usable)
-    return counts
+    reasons = np.where(gone == "", quality, gone)
+    for find in (exact_duplicates, lambda rest: near_duplicates(rest, bits=limits.near_duplicate_bits)):
+        rows = np.flatnonzero(reasons == "")
+        reasons[rows] = find(images.take(rows))
+    if limits.altered_copies == "refuse":
+        pixels = keys_of(images["sha256"])
+        is_copy = np.isin(pixels, keys_of(sorted({ours for ours, _ in copies})))
+        is_train = np.asarray(images["split"].to_numpy() == "train")
+        reasons[is_copy & is_train & (reasons == "")] = COPY
+    return reasons
 
 
 class Judge:
-    """Decides about pairs one after the other; remembers what has been said of each image."""
+    """Decides about pairs; an image table and its reasons are the ground it stands on."""
 
-    def __init__(self, images: Iterable[ImageFacts], refused: dict[str, str], firewall: Firewall) -> None:
-        self.pixels = {facts.record_id: facts.sha256 for facts in images}
-        self.refused, self.firewall = refused, firewall
-        self.said: set[str] = set()
+    def __init__(self, images: pa.Table, refused: Reasons, *, bits: int) -> None:
+        self.images, self.refused = images, refused
+        self.pixels = keys_of(images["sha256"])
+        self._rows = KeyIndex(keys_of(images["record_id"]))
+        self.links = ImageLinks(images, bits=bits + EXTRA_BITS, is_usable=refused == "")
+        self.firewall = Firewall(self.links)
 
-    def reason(self, row: dict[str, Any]) -> str:
-        """Return why a pair is refused, or ""; a pair that is kept is remembered."""
-        for record_id in row["record_ids"]:
-            if record_id not in self.pixels:
-                return "record_missing"
-            if record_id in self.refused:
-                return self.refused[record_id]
-        contaminating = self.firewall.reason(row)
-        if contaminating:
-            return contaminating
-        said = stable_id(*(self.pixels[i] for i in row["record_ids"]), *(t["value"] for t in row["conversations"]))
-        if said in self.said:
-            return "duplicate_text"
-        self.said.add(said)
-        return ""
+    def judge(self, pairs: Path) -> Reasons:
+        """Return the reason to refuse each pair below a folder, in order, "" for none."""
+        for batch in read_batches(pairs, self._rows.rows):
+            self.firewall.learn(batch)
+        self.firewall.close()
+        parts = [self.judge_batch(batch) for batch in read_batches(pairs, self._rows.rows)]
+        reasons = np.concatenate([no_reasons(0), *(part for part, _ in parts)])
+        said = np.concatenate([np.empty(0, np.uint64), *(keys for _, keys in parts)])
+        mark_repeated(reasons, said)
+        return reasons
+
+    def judge_batch(self, batch: PairBatch) -> tuple[Reasons, np.ndarray[Any, np.dtype[np.uint64]]]:
+        """Return the reasons of a batch, repetition left out, and the keys by which repetition is seen."""
+        reasons = self.firewall.reasons(batch)
+        entries = np.where(batch.images < 0, MISSING, self.refused[batch.images])
+        bad = np.flatnonzero(entries != "")[::-1]  # backwards: a pair's first bad image names the reason
+        reasons[batch.owners[bad]] = entries[bad]
+        return reasons, batch.said(self.pixels)
+
+    def said_rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the rows of held-out images whose words a training pair repeated."""
+        return np.flatnonzero(np.isin(self.links.held_group, sorted(self.firewall.touched_words)))
 
 
-def _write_index(path: Path, images: Sequence[ImageFacts]) -> None:
+def mark_repeated(reasons: Reasons, said: np.ndarray[Any, np.dtype[np.uint64]]) -> None:
+    """Refuse, among pairs that may stay, all that say what an earlier one says; changes `reasons` in place."""
+    kept = np.flatnonzero(reasons == "")
+    _, first = np.unique(said[kept], return_index=True)
+    is_repeated = np.ones(len(kept), dtype=bool)
+    is_repeated[first] = False
+    reasons[kept[is_repeated]] = SAID_BEFORE
+
+
+def write_curated(pairs: Path, output: Path, reasons: Reasons, *, shard_bytes: int) -> Curated:
+    """Write the pairs without a reason to shards and the others, with theirs, beside them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, whole = pa.string(), pa.int32()
-    types = dict(zip(INDEX_COLUMNS, (text, text, text, pa.float32(), whole, whole), strict=True))
-    rows = [{name: row[name] for name in INDEX_COLUMNS} for row in map(asdict, images)]
-    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(types)), path, compression="zstd")
+    counts, done, refused = Curated(), 0, [pair_schema().empty_table()]
+    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
+        for path in shards_below(pairs):
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
+                table = pa.Table.from_batches([batch]).cast(pair_schema())
+                why = reasons[done : done + len(table)]
+                done += len(table)
+                kept = table.filter(_is_empty(why))
+                writer.write_table(kept)
+                for column, counter in counts.kept.items():
+                    counter.update(kept[column].to_pylist())
+                refused.append(_with_reasons(table, why))
+    pq.write_table(pa.concat_tables(refused).combine_chunks(), output / REJECTED, compression="zstd")
+    counts.refused.update(reason for reason in reasons.tolist() if reason)
+    return counts
+
+
+def _with_reasons(table: pa.Table, reasons: Reasons) -> pa.Table:
+    import pyarrow as pa
+
+    rows = np.flatnonzero(reasons != "")
+    place = table.schema.get_field_index("rejected_reason")
+    named = pa.array(reasons[rows].tolist(), pa.string())
+    return table.take(rows).set_column(place, table.schema.field(place), named)
+
+
+def _is_empty(reasons: Reasons) -> Any:
+    import pyarrow as pa
+
+    return pa.array(np.asarray(reasons == "", dtype=bool))
+
+
+def _write_index(path: Path, images: pa.Table) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, whole, real = pa.string(), pa.int32(), pa.float32()
+    types = dict(zip(INDEX_COLUMNS, (text, text, text, real, whole, whole, real), strict=True))
+    table = images.select(list(INDEX_COLUMNS)).cast(pa.schema(types)).combine_chunks()
+    pq.write_table(table, path, compression="zstd")
+
+
+def _count(work: StageWork, curated: Curated) -> None:
+    kept = sum(curated.kept["split"].values())
+    work.count(read=kept + sum(curated.refused.values()), kept=kept, rejected=curated.refused)
+    work.details |= {name: dict(sorted(counts.items())) for name, counts in curated.kept.items()}
+    work.details["images_refused"] = dict(sorted(curated.images.items()))
+    work.details["held_out_touched"] = dict(sorted(curated.touched.items()))
 
 
 def _print(curated: Curated) -> None:
@@ -152,7 +209,8 @@ def _print(curated: Curated) -> None:
 
     table = Table(title="Curated pairs", title_justify="left")
     table.add_column("by"), table.add_column("pairs", overflow="fold")
-    rows = {**curated.kept, "refused": curated.refused, "images refused": curated.images}
+    rows: dict[str, Any] = {**curated.kept, "refused": curated.refused, "images refused": curated.images}
+    rows["held-out items touched"] = curated.touched
     for column, counts in rows.items():
         table.add_row(column, "  ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none")
     Console().print(table)

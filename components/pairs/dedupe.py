@@ -2,106 +2,111 @@
 
 Of one split, the first of equal images by record id stays. Across splits the held-out one stays, whatever its
 id: test before validation before train. Near duplicates are looked for across splits only, because slices of
-one volume are alike on purpose. Nothing here is quadratic in Python; distances are taken by numpy over hash
-bands (two hashes within d bits agree on at least one of d + 1 bands).
+one volume are alike on purpose. Columns go in and columns come out. Distances are taken over hash bands: two
+hashes within d bits agree on at least two of d + 2 bands, so only rows that share two bands are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.pairs.images import ImageFacts
+from components.pairs.columns import HELD_OUT_FIRST, Keys, keys_of, split_ranks
+from components.pairs.near_copies import expand
 
-HELD_OUT_FIRST = ("test", "validation", "train")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BANDED_BITS = 7  # above it bands get so short that a blocked comparison is cheaper
 BLOCK = 1024
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Reasons = np.ndarray[Any, np.dtype[np.object_]]  # one reason a row, "" for none
 
 
-def exact_duplicates(images: Sequence[ImageFacts]) -> dict[str, str]:
-    """Return record id -> reason for every image whose pixels another, kept image has."""
-    refused: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for facts in sorted(images, key=lambda one: (HELD_OUT_FIRST.index(one.split), one.record_id)):
-        keeper = first.setdefault(facts.sha256, facts.split)
-        if keeper != facts.split:
-            refused[facts.record_id] = f"duplicate_of_{keeper}_image"
-        elif facts.record_id != _first_id(first, facts):
-            refused[facts.record_id] = "duplicate_image"
-    return refused
+def no_reasons(number: int) -> Reasons:
+    """Return a column of "": one shared text, 8 bytes a row."""
+    return np.full(number, "", dtype=object)
 
 
-def _first_id(first: dict[str, str], facts: ImageFacts) -> str:
-    return first.setdefault(f"id\x1f{facts.sha256}", facts.record_id)
+def exact_duplicates(images: pa.Table) -> Reasons:
+    """Return the reason to refuse each image whose pixels another, kept image has."""
+    reasons = no_reasons(len(images))
+    rows = _repeated(keys_of(images["sha256"]))
+    first: dict[str, tuple[int, str]] = {}
+    few = images.select(["record_id", "sha256"]).take(rows).to_pydict()
+    ranks = split_ranks(images)[rows]
+    for place in sorted(range(len(rows)), key=lambda at: (ranks[at], few["record_id"][at])):
+        rank, record_id = int(ranks[place]), few["record_id"][place]
+        keeper, keeper_id = first.setdefault(few["sha256"][place], (rank, record_id))
+        if keeper != rank:
+            reasons[rows[place]] = f"duplicate_of_{HELD_OUT_FIRST[keeper]}_image"
+        elif keeper_id != record_id:
+            reasons[rows[place]] = "duplicate_image"
+    return reasons
 
 
-def near_duplicates(images: Sequence[ImageFacts], *, bits: int) -> dict[str, str]:
-    """Return record id -> reason for images within `bits` of a held-out one of another split."""
-    refused: dict[str, str] = {}
-    for index, keeper in enumerate(HELD_OUT_FIRST):
-        kept = [facts for facts in images if facts.split == keeper and facts.record_id not in refused]
-        others = [facts for facts in images if facts.split in HELD_OUT_FIRST[index + 1 :]]
-        for left, _ in near_matches(hashes_of(others), hashes_of(kept), bits=bits):
-            refused.setdefault(others[left].record_id, f"near_duplicate_of_{keeper}_image")
-    return refused
+def _repeated(keys: Keys) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the rows whose key another row has too."""
+    order = np.argsort(keys, kind="stable")
+    same = keys[order][1:] == keys[order][:-1]
+    is_repeated = np.zeros(len(keys), dtype=bool)
+    is_repeated[order[1:][same]] = is_repeated[order[:-1][same]] = True
+    return np.flatnonzero(is_repeated)
 
 
-def hashes_of(images: Sequence[ImageFacts]) -> Hashes:
-    """Return the images' perceptual hashes as one array (N,) of uint64."""
-    return np.array([facts.perceptual_hash for facts in images], dtype=np.uint64)
+def near_duplicates(images: pa.Table, *, bits: int) -> Reasons:
+    """Return the reason to refuse each image within `bits` of a held-out one of another split."""
+    reasons = no_reasons(len(images))
+    is_free = np.ones(len(images), dtype=bool)
+    hashes, ranks = np.asarray(images["perceptual_hash"]), split_ranks(images)
+    for keeper, name in enumerate(HELD_OUT_FIRST):
+        others = np.flatnonzero(is_free & (ranks > keeper))
+        is_hit = has_near(hashes[others], hashes[is_free & (ranks == keeper)], bits=bits)
+        reasons[others[is_hit]] = f"near_duplicate_of_{name}_image"
+        is_free[others[is_hit]] = False
+    return reasons
 
 
-def near_matches(left: Hashes, right: Hashes, *, bits: int) -> list[tuple[int, int]]:
-    """Return all (i, j) with left[i] and right[j] at most `bits` apart (Hamming), in order."""
-    left_unique, left_inverse = np.unique(left, return_inverse=True)
-    right_unique, right_inverse = np.unique(right, return_inverse=True)
-    matcher = _banded if bits <= BANDED_BITS else _blocked
-    pairs = matcher(left_unique, right_unique, bits)
-    left_rows, right_rows = _positions(left_inverse), _positions(right_inverse)
-    return sorted((i, j) for a, b in pairs for i in left_rows[a] for j in right_rows[b])
+def has_near(left: Hashes, right: Hashes, *, bits: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell which of the left hashes have a right one at most `bits` apart."""
+    unique, inverse = np.unique(left, return_inverse=True)
+    is_hit = np.zeros(len(unique), dtype=bool)
+    is_hit[near_matches(unique, np.unique(right), bits=bits)[:, 0]] = True
+    return is_hit[inverse]
 
 
-def _positions(inverse: np.ndarray[Any, Any]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for position, value in enumerate(inverse.tolist()):
-        found.setdefault(value, []).append(position)
-    return found
+def near_matches(left: Hashes, right: Hashes, *, bits: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return (M, 2): all (i, j) with left[i] and right[j] at most `bits` apart (Hamming), in order.
+
+    The number of matches may be the product of both; hand in distinct hashes where many are equal.
+    """
+    if not len(left) or not len(right):
+        return np.empty((0, 2), dtype=np.int64)
+    return np.unique((_banded if bits <= BANDED_BITS else _blocked)(left, right, bits), axis=0)
 
 
-def _banded(left: Hashes, right: Hashes, bits: int) -> set[tuple[int, int]]:
-    edges = np.linspace(0, 64, bits + 2).astype(int)
-    found: set[tuple[int, int]] = set()
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        rows, columns = _equal_bands(_band(left, low, high), _band(right, low, high))
-        near = np.bitwise_count(left[rows] ^ right[columns]) <= bits
-        found.update(zip(rows[near].tolist(), columns[near].tolist(), strict=True))
-    return found
+def _banded(left: Hashes, right: Hashes, bits: int) -> np.ndarray[Any, Any]:
+    edges = np.linspace(0, 64, bits + 3).astype(int)
+    bands = list(zip(edges[:-1], edges[1:], strict=True))
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for pair in combinations(bands, 2):
+        mask = np.uint64(sum(((1 << int(high - low)) - 1) << int(low) for low, high in pair))
+        order = np.argsort(right & mask, kind="stable")
+        keys, wanted = (right & mask)[order], left & mask
+        starts = np.searchsorted(keys, wanted, "left")
+        for rows, places in expand(starts, np.searchsorted(keys, wanted, "right") - starts):
+            columns = order[places]
+            near = np.bitwise_count(left[rows] ^ right[columns]) <= bits
+            found.append(np.stack([rows[near], columns[near]], axis=1))
+    return np.concatenate(found)
 
 
-def _band(hashes: Hashes, low: int, high: int) -> Hashes:
-    if high - low == 64:
-        return hashes
-    return (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-
-
-def _equal_bands(left: Hashes, right: Hashes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the index pairs (rows, columns) with equal keys: a sort-merge join."""
-    order = np.argsort(right, kind="stable")
-    keys = right[order]
-    starts, ends = np.searchsorted(keys, left, "left"), np.searchsorted(keys, left, "right")
-    counts = ends - starts
-    rows = np.repeat(np.arange(len(left)), counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rows, order[np.repeat(starts, counts) + within]
-
-
-def _blocked(left: Hashes, right: Hashes, bits: int) -> set[tuple[int, int]]:
-    found: set[tuple[int, int]] = set()
+def _blocked(left: Hashes, right: Hashes, bits: int) -> np.ndarray[Any, Any]:
+    found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(left), BLOCK):
         near = np.bitwise_count(left[start : start + BLOCK, None] ^ right[None, :]) <= bits
         rows, columns = np.nonzero(near)
-        found.update(zip((rows + start).tolist(), columns.tolist(), strict=True))
-    return found
+        found.append(np.stack([rows + start, columns], axis=1))
+    return np.concatenate(found)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from components.pairs.facts import Fact, facts_of
 from components.pairs.surroundings import Surroundings
 from components.pairs.wording.language import Wording
-from components.records import Box, Record
+from components.records import Box, Record, Turn
 
 FactKind = TypeVar("FactKind")
 
@@ -33,7 +33,8 @@ class Draft:
     """A question and its answer, before the record's own columns are put beside it.
 
     `text` is what the assistant says, `answer` the gold answer in its shortest form. `record_ids` are the
-    images in order, empty for the scene's own alone. `is_source_text` marks the source's own words.
+    images in order, empty for the scene's own. `is_source_text` marks the source's own words. `further` are
+    the turns that follow the first two.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Draft:
     boxes: tuple[Box, ...] = ()
     record_ids: tuple[str, ...] = ()
     is_source_text: bool = False
+    further: tuple[Turn, ...] = ()
 
 
 def make_scene(record: Record, around: Surroundings) -> Scene:

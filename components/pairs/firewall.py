@@ -1,62 +1,117 @@
-"""The contamination firewall: a training pair goes when both its image and its words are nearly a held-out pair's.
+"""The contamination firewall: what a training pair may not share with the benchmarks' held-out pairs.
 
-An image alone may be alike (slices, templates of one kind), and a text alone always is (wording templates), so
-only both together count. Words are compared by 13-grams, as lm-evaluation-harness does; a shorter text counts
-as one gram. Chinese is compared by characters.
+A generated pair goes when both its image and its words are nearly a held-out pair's: an image alone may be alike
+(slices, templates of one kind), and a template's text alone always is. A source's own words, which no template
+made, go when a 13-gram of them is a held-out source's own. Images that share pixels, a study, a perceptual hash or
+an alteration with a held-out one are listed with the benchmark item they touch (`touched.py`).
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.pairs.dedupe import hashes_of, near_matches
-from components.pairs.images import ImageFacts
+import numpy as np
 
-GRAM_WORDS = 13
+from components.pairs.columns import Keys, runs, split_ranks
+from components.pairs.dedupe import Reasons, near_matches, no_reasons
+from components.pairs.grams import GRAM_WORDS, grams_of
+from components.pairs.pair_batches import PairBatch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 EXTRA_BITS = 4  # beyond the near-duplicate distance, at which images are refused whatever is said of them
-TOKEN = re.compile(r"[a-z0-9]+|[一-鿿]")
-REASON = "contaminates_held_out_pair"
+CONTAMINATES = "contaminates_held_out_pair"
+REPEATS = "repeats_held_out_words"
+TRAIN = 2
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def held_out_links(images: Sequence[ImageFacts], *, bits: int) -> dict[str, set[str]]:
-    """Return training record id -> held-out record ids whose image is within `bits`."""
-    train = [facts for facts in images if facts.split == "train"]
-    held_out = [facts for facts in images if facts.split != "train"]
-    links: dict[str, set[str]] = defaultdict(set)
-    for left, right in near_matches(hashes_of(train), hashes_of(held_out), bits=bits):
-        links[train[left].record_id].add(held_out[right].record_id)
-    return dict(links)
+class ImageLinks:
+    """Which training images are alike to which held-out ones; equal hashes are one group, linked once."""
+
+    def __init__(self, images: pa.Table, *, bits: int, is_usable: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        hashes, is_train = np.asarray(images["perceptual_hash"]), split_ranks(images) == TRAIN
+        self.train_group, ours = _groups(hashes, is_train & is_usable)
+        self.held_group, theirs = _groups(hashes, ~is_train & is_usable)
+        pairs = near_matches(ours, theirs, bits=bits)
+        self._starts = np.searchsorted(pairs[:, 0], np.arange(len(ours) + 1))
+        self._linked = pairs[:, 1]
+        self.is_guarded = np.zeros(len(theirs) + 1, dtype=bool)  # the last one answers for "no group"
+        self.is_guarded[self._linked] = True
+        self.is_linked = np.zeros(len(ours) + 1, dtype=bool)
+        self.is_linked[pairs[:, 0]] = True
+
+    def linked_to(self, groups: Rows) -> set[int]:
+        """Return the held-out groups that some training groups are alike to."""
+        return {int(to) for group in groups for to in self._linked[self._starts[group] : self._starts[group + 1]]}
 
 
-def grams_of(text: str) -> set[tuple[str, ...]]:
-    """Return a text's 13-grams of words (characters in Chinese); a shorter text is one gram."""
-    tokens = TOKEN.findall(text.lower())
-    return {tuple(tokens[i : i + GRAM_WORDS]) for i in range(max(1, len(tokens) - GRAM_WORDS + 1))}
-
-
-def text_of(row: dict[str, Any]) -> str:
-    """Return a pair's turns as one text, without placeholders."""
-    return " ".join(turn["value"].replace("<image>", "") for turn in row["conversations"])
+def _groups(hashes: Keys, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Rows, Keys]:
+    """Return each row's group (-1 when it is not chosen) and the groups' hashes."""
+    unique, inverse = np.unique(hashes[chosen], return_inverse=True)
+    groups = np.full(len(hashes), -1)
+    groups[chosen] = inverse
+    return groups, unique
 
 
 class Firewall:
-    """Knows the grams of the held-out pairs whose image is like some training image."""
+    """Learns the held-out pairs batch by batch, then judges the training pairs batch by batch."""
 
-    def __init__(self, links: dict[str, set[str]], rows: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, links: ImageLinks) -> None:
         self.links = links
-        guarded = {record_id for linked in links.values() for record_id in linked}
-        self.grams: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-        for row in rows if guarded else ():
-            for record_id in guarded.intersection(row["record_ids"]):
-                self.grams[record_id] |= grams_of(text_of(row))
+        self._speakers: dict[int, set[int]] = defaultdict(set)  # gram -> held-out groups it is said of
+        self._source_grams: list[Keys] = []
+        self._source: Keys = np.empty(0, dtype=np.uint64)
+        self.touched_words: set[int] = set()
 
-    def reason(self, row: dict[str, Any]) -> str:
-        """Return why a pair must go, or ""."""
-        linked = {other for record_id in row["record_ids"] for other in self.links.get(record_id, ())}
-        if row["split"] != "train" or not linked:
-            return ""
-        grams = grams_of(text_of(row))
-        return REASON if any(grams & self.grams[other] for other in linked if other in self.grams) else ""
+    def learn(self, batch: PairBatch) -> None:
+        """Remember the words of the held-out pairs that need guarding."""
+        guarded = self._entries(batch, self.links.held_group, self.links.is_guarded, ~batch.is_train)
+        for text, groups in guarded:
+            for key in grams_of([text]).keys.tolist():
+                self._speakers[key].update(groups.tolist())
+        own = np.flatnonzero(batch.is_source & ~batch.is_train)
+        grams = grams_of([batch.texts[row] for row in own])
+        self._source_grams.append(grams.keys[grams.words[grams.rows] >= GRAM_WORDS])
+
+    def close(self) -> None:
+        """End the learning."""
+        self._source = np.unique(np.concatenate([np.empty(0, np.uint64), *self._source_grams]))
+        self._source_grams = []
+
+    def reasons(self, batch: PairBatch) -> Reasons:
+        """Return why each pair must go, "" where it may stay."""
+        reasons = no_reasons(len(batch))
+        own = np.flatnonzero(batch.is_source & batch.is_train)
+        if len(own) and len(self._source):
+            grams = grams_of([batch.texts[row] for row in own])
+            is_said = np.isin(grams.keys, self._source) & (grams.words[grams.rows] >= GRAM_WORDS)
+            reasons[own[np.unique(grams.rows[is_said])]] = REPEATS
+        for row, text, groups in self._linked(batch):
+            linked = self.links.linked_to(groups)
+            heard = (self._speakers.get(key, set()) & linked for key in grams_of([text]).keys.tolist())
+            touched = set().union(*heard)
+            if touched:
+                reasons[row] = CONTAMINATES
+                self.touched_words |= touched
+        return reasons
+
+    def _linked(self, batch: PairBatch) -> Any:
+        group, is_linked = self.links.train_group, self.links.is_linked
+        for row, groups in _chosen(batch, group, is_linked, batch.is_train):
+            yield row, batch.texts[row], groups
+
+    def _entries(self, batch: PairBatch, group: Rows, is_wanted: Any, rows: Any) -> Any:
+        for row, groups in _chosen(batch, group, is_wanted, rows):
+            yield batch.texts[row], groups
+
+
+def _chosen(batch: PairBatch, group: Rows, is_wanted: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Any:
+    """Yield (pair, groups of its images that are wanted) of the chosen pairs that have any."""
+    groups = np.where(batch.images >= 0, group[batch.images], -1)
+    kept = is_wanted[groups] & rows[batch.owners]
+    owners, wanted = batch.owners[kept], groups[kept]
+    for first, last in runs(owners):
+        yield int(owners[first]), wanted[first:last]

@@ -20,6 +20,7 @@ from components.pairs.wording.language import TermMissing, Wording
 from components.records import Generator, Pair, Record, Turn, stable_id
 
 VERSION = "1"
+PLACEHOLDER = "<image>"
 Maker = Callable[[Scene, Wording, Random], Draft | None]
 
 
@@ -61,10 +62,12 @@ class TemplateGenerator:
         makers: dict[str, Callable[[Scene, Random], Iterator[Draft]]] = {
             "caption": self._captions, "region_caption": self._regions, "percept": self._percepts,
             "instruct": self._instructions, "comparison": self._comparisons, "report": self._reports,
-            "vqa": lambda scene, _: source_text.quote_questions(scene),
         }  # fmt: skip
+        if not scene.record.has_pixels:
+            makers = {"report": self._reports, "caption": self._quoted_caption}
         if kind in makers:
             yield from makers[kind](scene, rng)
+        yield from source_text.quote_questions(scene, kind)
 
     def _try(self, maker: Maker, scene: Scene, rng: Random) -> Iterator[Draft]:
         """Run a maker in a language of chance; a term without a Chinese name turns the pair to English."""
@@ -78,6 +81,9 @@ class TemplateGenerator:
 
     def _captions(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         yield from self._try(write_caption, scene, rng)
+        yield from self._quoted_caption(scene, rng)
+
+    def _quoted_caption(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         wording = CHINESE if scene.record.language == "zh" else ENGLISH
         quoted = source_text.quote_caption(scene, wording, rng)
         if quoted is not None:
@@ -85,9 +91,7 @@ class TemplateGenerator:
 
     def _reports(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         wording = CHINESE if scene.record.language == "zh" else ENGLISH
-        quoted = source_text.quote_report(scene, wording, rng)
-        if quoted is not None:
-            yield quoted
+        yield from source_text.quote_report(scene, wording, rng)
 
     def _regions(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         for index, fact in enumerate(regions.choose_regions(scene, rng, self.max_regions)):
@@ -121,14 +125,20 @@ class TemplateGenerator:
 
 
 def pair_of(draft: Draft, record: Record, generator: Generator) -> Pair:
-    """Put a draft beside its record's columns; the first turn begins with one `<image>` a record."""
-    record_ids = draft.record_ids or (record.record_id,)
-    question = "<image>\n" * len(record_ids) + draft.question
+    """Put a draft beside its record's columns; the first turn begins with one `<image>` a record.
+
+    A source's own turn may have them where its sentence needs them; then they stay there.
+    """
+    record_ids = draft.record_ids or record.image_ids
+    placed = PLACEHOLDER in draft.question
+    question = draft.question if placed else f"{PLACEHOLDER}\n" * len(record_ids) + draft.question
     made_by = Generator("source", VERSION, "", "none", generator.seed) if draft.is_source_text else generator
+    named = record_ids if record.has_pixels else (record.record_id,)
+    said = (question, draft.text, *(turn.value for turn in draft.further))
     return Pair(
-        pair_id=stable_id(*record_ids, draft.kind, draft.question_type, question, draft.text),
+        pair_id=stable_id(*named, draft.kind, draft.question_type, *said),
         record_ids=record_ids, source=record.source, kind=draft.kind,
-        conversations=(Turn("human", question), Turn("gpt", draft.text)),
+        conversations=(Turn("human", question), Turn("gpt", draft.text), *draft.further),
         language=draft.language, generator=made_by, modality=record.modality, department=record.department,
         task=record.task, patient_key=record.patient_key, split=record.split, licence=record.licence,
         question_type=draft.question_type, answer=draft.answer, options=draft.options, labels=draft.labels,

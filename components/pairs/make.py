@@ -7,23 +7,30 @@ label is), the second writes. A pair whose text the annotation does not support 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.data.catalog import CARDS, load_cards
+from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
+from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.parse_back import Known, contradictions, known_of
 from components.pairs.rejected import REJECTED, pair_row, write_rejected
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.records import Pair, Record, pair_schema, record_from_row
-from components.settings import Settings
+from components.settings import Augmentation, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, iterate_rows, shards_below
 
 REGION_COLUMNS = ("label", "box.list.element", "side", "area_fraction", "area_mm2")
 UNREAD_COLUMNS = ("image", "regions")
+RECORDS_A_WORKER = 8
+Make = Callable[[Record], list[Pair]]
 
 
 @dataclass
@@ -32,9 +39,11 @@ class Tally:
 
     kept: dict[str, Counter[str]] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    faithfulness: Faithfulness = field(default_factory=Faithfulness)
 
     def add(self, pair: Pair) -> None:
         """Count a pair; a refused one by its first reason alone."""
+        self.faithfulness.add(pair)
         if pair.rejected_reason:
             self.reasons[pair.rejected_reason] += 1
             return
@@ -50,59 +59,132 @@ def run_pair(settings: Settings) -> None:
     """Run the stage: artifacts/records -> artifacts/pairs.
 
     Raises:
-        DataError: there are no record shards.
+        DataError: there are no record shards, or the language model does not answer.
     """
     from components.pairs.preview import write_preview
 
-    root = settings.work_root
-    generator = TemplateGenerator(
-        seed=settings.seed, chinese_share=settings.pair.chinese_share,
-        max_questions=settings.pair.max_questions, max_regions=settings.pair.max_regions,
-    )  # fmt: skip
-    with open_stage(
-        "pair", settings, output=root / "pairs", inputs=[root / "records"], sections=["pair", "seed"]
-    ) as work:
+    root, options = settings.work_root, settings.pair
+    is_written = options.generator == "language_model"
+    inputs = [root / "records", *([CARDS] if is_written else [])]
+    with open_stage("pair", settings, output=root / "pairs", inputs=inputs, sections=["pair", "seed"]) as work:
+        generator = open_generator(settings)
         tally = write_pairs(
-            root / "records", work.scratch, generator, kinds=settings.pair.kinds,
-            shard_bytes=settings.pair.shard_megabytes << 20,
+            root / "records", work.scratch, generator, kinds=options.kinds,
+            shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
+            with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
         )  # fmt: skip
         _count(work, tally)
+        _count_usage(work, generator)
         with TemporaryDirectory() as folder:
             page = write_preview(root / "records", work.scratch, Path(folder) / "pairs.html")
             work.run.log_artifact(page)
         _print(tally)
 
 
+def open_generator(settings: Settings) -> PairGenerator:
+    """Return the generator that the settings name."""
+    options = settings.pair
+    templates = TemplateGenerator(
+        seed=settings.seed, chinese_share=options.chinese_share, max_questions=options.max_questions,
+        max_regions=options.max_regions,
+    )  # fmt: skip
+    if options.generator == "templates":
+        return templates
+    from components.pairs.language_model import LanguageModelGenerator, may_be_sent, open_language_model
+
+    allowed = {card.name: may_be_sent(card) for card in load_cards(names=settings.corpus.sources)}
+    writer = options.language_model
+    return LanguageModelGenerator(open_language_model(writer), templates, allowed=allowed, options=writer)
+
+
 def _count(work: StageWork, tally: Tally) -> None:
     kept = sum(tally.kept.get("kind", Counter()).values())
     work.count(read=kept + sum(tally.reasons.values()), kept=kept, rejected=tally.reasons)
-    work.details |= tally.details()
+    work.details |= tally.details() | {"faithfulness": tally.faithfulness.scores()}
+
+
+def _count_usage(work: StageWork, generator: PairGenerator) -> None:
+    """Put tokens and cost into the manifest, and what was asked just now, which is volatile, into the run."""
+    from components.pairs.language_model import LanguageModelGenerator
+
+    if isinstance(generator, LanguageModelGenerator):
+        work.details["language_model"] = generator.bill()
+        work.run.log_metrics(generator.traffic())
 
 
 def write_pairs(
-    records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int
-) -> Tally:
-    """Make, verify and write the pairs of all records below a folder; return what was counted."""
+    records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
+    workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
+) -> Tally:  # fmt: skip
+    """Make, verify and write the pairs of all records below a folder; return what was counted.
+
+    With several `workers` a few records wait for their generator at once; the order of pairs stays.
+    """
     tally = Tally()
     surroundings = look_around(read_records(records))
     refused: list[dict[str, Any]] = []
     total = sum(count_rows(path) for path in shards_below(records))
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
-        for record in _with_progress(read_records(records), total):
-            for pair in verified(record, generator, around=surroundings[record.source], kinds=kinds):
-                tally.add(pair)
-                refused.append(pair_row(pair)) if pair.rejected_reason else writer.write(pair_row(pair))
+        chosen = _with_progress(read_records(records, with_images=with_images), total)
+
+        def make_plain(record: Record) -> list[Pair]:
+            return list(verified(record, generator, around=surroundings[record.source], kinds=kinds))
+
+        make: Make = make_plain
+        if augmentation is not None and not is_off(augmentation):
+            counts = _types_made(make, records, with_images) if augmentation.balance else Counter()
+            make = _varied(make, generator, surroundings, augmentation, kinds=kinds, counts=counts)
+        for pair in (pair for made in _side_by_side(make, chosen, workers) for pair in made):
+            tally.add(pair)
+            refused.append(pair_row(pair)) if pair.rejected_reason else writer.write(pair_row(pair))
     write_rejected(output / REJECTED, refused)
     return tally
+
+
+def _types_made(make: Make, records: Path, with_images: bool) -> Counter[str]:
+    """Count the question types in a pass of its own: balance needs the totals before the first pair is kept."""
+    return count_types(pair for r in read_records(records, with_images=with_images) for pair in make(r))
+
+
+def _varied(
+    make: Make, generator: PairGenerator, surroundings: Mapping[str, Surroundings], options: Augmentation, *,
+    kinds: Sequence[str], counts: Counter[str],
+) -> Make:  # fmt: skip
+    """Return a maker whose pairs are varied; what is added is made by templates and read back too."""
+    templates: Any = getattr(generator, "templates", generator)
+
+    def again(record: Record, other: TemplateGenerator, wanted: Sequence[str]) -> Iterator[Pair]:
+        return verified(record, other, around=surroundings[record.source], kinds=wanted)
+
+    shares = balanced_shares(counts, balance=options.balance)
+    augmenter = Augmenter(options, templates, again, shares)
+    return lambda record: augmenter.vary(make(record), record, kinds=kinds)
+
+
+def _side_by_side(make: Make, records: Iterable[Record], workers: int) -> Iterator[list[Pair]]:
+    """Yield each record's pairs in the records' order, a few records in work at a time."""
+    if workers == 1:
+        yield from map(make, records)
+        return
+    waiting = iter(records)
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(islice(waiting, RECORDS_A_WORKER * workers)):
+            yield from pool.map(make, batch)
 
 
 def verified(
     record: Record, generator: PairGenerator, *, around: Surroundings, kinds: Sequence[str]
 ) -> Iterator[Pair]:
-    """Yield a record's pairs, the ones that contradict the annotation with their first reason."""
+    """Yield a record's pairs, the ones that contradict the annotation with their first reason.
+
+    A pair that its generator refused already passes as it is.
+    """
     known = known_of(record)
     partners = {partner.record_id: partner for partner in around.partners_of(record)}
     for pair in generator.generate(record, around=around, kinds=kinds):
+        if pair.rejected_reason:
+            yield pair
+            continue
         images = [
             known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
             for record_id in pair.record_ids
@@ -121,9 +203,9 @@ def _known_partner(partner: Partner | None, known: Known) -> Known:
     )  # fmt: skip
 
 
-def read_records(folder: Path) -> Iterator[Record]:
-    """Yield the records that were not refused, without image bytes and masks."""
-    for row in iterate_rows(folder, columns=_columns()):
+def read_records(folder: Path, *, with_images: bool = False) -> Iterator[Record]:
+    """Yield the records that were not refused, without masks and, unless asked for, without image bytes."""
+    for row in iterate_rows(folder, columns=_columns() + (["image"] if with_images else [])):
         record = record_from_row(row)
         if not record.rejected_reason:
             yield record

@@ -1,4 +1,4 @@
-"""Which rows a training stage reads: a ratio for each kind of pair and each source.
+"""Which rows a training stage reads: a ratio for each kind of pair, each source and each language.
 
 A row's fate depends on its own id and the seed alone, so adding rows never changes what happens to the others.
 """
@@ -14,24 +14,30 @@ import numpy as np
 
 
 def sample_mixture(
-    pair_ids: Sequence[str], kinds: Sequence[str], sources: Sequence[str], *,
-    kind_ratios: Mapping[str, float], source_ratios: Mapping[str, float], seed: int,
+    pair_ids: Sequence[str], kinds: Sequence[str], sources: Sequence[str], languages: Sequence[str], *,
+    kind_ratios: Mapping[str, float], source_ratios: Mapping[str, float], language_ratios: Mapping[str, float],
+    seed: int,
 ) -> np.ndarray[Any, np.dtype[np.int64]]:  # fmt: skip
     """Return the row numbers to read, in order, a row n times when its ratio asks for n.
 
-    The ratio of a row is that of its kind (0 when absent) times that of its source (1 when absent). A ratio
-    of 2.3 gives two copies and, to the 30 % of rows whose hash says so, a third.
+    The ratio of a row is that of its kind (0 when absent) times those of its source and its language (1 when
+    absent). A ratio of 2.3 gives two copies and, to the 30 % of rows whose hash says so, a third.
 
     Raises:
         ValueError: columns of different lengths, or a negative ratio.
     """
-    if not len(pair_ids) == len(kinds) == len(sources):
-        raise ValueError(f"columns of {len(pair_ids)}, {len(kinds)} and {len(sources)} rows")
-    if min((*kind_ratios.values(), *source_ratios.values()), default=0) < 0:
+    lengths = [len(column) for column in (pair_ids, kinds, sources, languages)]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"columns of {lengths} rows")
+    if min((*kind_ratios.values(), *source_ratios.values(), *language_ratios.values()), default=0) < 0:
         raise ValueError("a mixture ratio is negative")
     copies = [
-        _copies(pair_id, kind_ratios.get(kind, 0.0) * source_ratios.get(source, 1.0), seed)
-        for pair_id, kind, source in zip(pair_ids, kinds, sources, strict=True)
+        _copies(
+            pair_id,
+            kind_ratios.get(kind, 0.0) * source_ratios.get(source, 1.0) * language_ratios.get(language, 1.0),
+            seed,
+        )
+        for pair_id, kind, source, language in zip(pair_ids, kinds, sources, languages, strict=True)
     ]
     return np.repeat(np.arange(len(copies), dtype=np.int64), copies)
 

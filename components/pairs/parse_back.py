@@ -18,6 +18,7 @@ from components.records import NOT_STATED, Box, Pair, Record
 
 BOX_TOLERANCE = 0.0051  # half of the last of two decimals
 PLACE_TOLERANCE = 0.02
+SOURCE_KINDS = {"report", "vqa", "text_only"}  # in these the source's words are all there is to compare with
 YES, NO = {"yes", "是"}, {"no", "否"}
 SIDE_ANSWERS = {"left": "left", "左侧": "left", "right": "right", "右侧": "right"}
 FIRST, SECOND = {"first", "第一张"}, {"second", "第二张"}
@@ -68,7 +69,9 @@ def known_of(record: Record) -> Known:
 def contradictions(pair: Pair, known: Sequence[Known]) -> tuple[str, ...]:
     """Return the reasons to refuse a pair, sorted; () when its text agrees with its images' annotation."""
     question, answer = pair.conversations[0].value.replace("<image>\n", ""), pair.conversations[-1].value
-    if len(known) > 1:
+    if not known or (pair.generator.name == "source" and _is_own_annotation(pair)):
+        found = _check_source_words(pair, known)
+    elif len(known) > 1:
         found = _check_two(question, answer, pair, known)
     elif pair.options:
         found = _check_closed(question, answer, pair, known[0])
@@ -88,6 +91,31 @@ def _check_open(question: str, answer: str, pair: Pair, known: Known) -> list[st
     wanted = [parse_boxes(answer)] if pair.boxes else []
     if any(not _same_boxes(boxes, pair.boxes) for boxes in wanted):
         found.append("box_contradicts")
+    return found
+
+
+def _is_own_annotation(pair: Pair) -> bool:
+    """Tell a source's reports, questions and conversations from its captions, which are checked in full."""
+    return pair.kind in SOURCE_KINDS or pair.question_type == "conversation"
+
+
+def _check_source_words(pair: Pair, known: Sequence[Known]) -> list[str]:
+    """Compare a source's own answers with its own labels: its words are an annotation themselves.
+
+    The answer to one question must also agree with the record's modality; a report may speak of other images.
+    """
+    found = ["answer_not_an_option"] if pair.options and pair.answer not in pair.options else []
+    labels = tuple(label for one in known for label in one.labels)
+    present = frozenset(label for one in known for label in one.present)
+    absent = frozenset(label for one in known for label in one.absent) - present
+    for turn in pair.conversations[1::2] if labels else ():
+        for claim in read_claims(turn.value, pair.language, extra=labels).mentions:
+            if claim.labels & (present if claim.is_negated else absent):
+                found.append("negation_contradicts")
+    if pair.kind == "vqa" and pair.question_type != "conversation" and len(known) == 1:
+        allowed = {known[0].modality} | KIN.get(known[0].modality, set())
+        if read_claims(pair.conversations[-1].value, pair.language).modalities - allowed:
+            found.append("modality_contradicts")
     return found
 
 
@@ -156,7 +184,8 @@ def _check_claims(said: Claims, known: Known, *, is_source: bool) -> list[str]:
     allowed = {known.modality} | (KIN.get(known.modality, set()) if is_source else set())
     if said.modalities - allowed:
         found.append("modality_contradicts")
-    if said.planes - {known.plane}:
+    # A caption may say what its record does not state; a template may not.
+    if said.planes - {known.plane} and not (is_source and known.plane == NOT_STATED):
         found.append("plane_contradicts")
     return found
 

@@ -7,12 +7,33 @@ commits no output. Refuses to let a pair go on that breaks any rule of `suite.py
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from components.data.card import Card
+from components.data.catalog import CARDS, load_cards
 from components.errors import QualityError
+from components.pairs.columns import keys_of
+from components.quality.card_suite import (
+    card_expectations,
+    count_expectations,
+    count_frame,
+    record_frame,
+    source_shards,
+)
+from components.quality.drift import (
+    ACCEPTED,
+    CLASSES,
+    PROFILE,
+    Drift,
+    Profile,
+    drift_between,
+    load_profile,
+    profile_of,
+)
 from components.quality.features import (
     CorpusFacts,
     load_pair_shard,
@@ -27,7 +48,6 @@ from components.quality.suite import (
     merge_outcomes,
     pair_expectations,
 )
-from components.records import stable_id
 from components.settings import Settings
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.stage import StageWork, open_stage, read_manifest
@@ -35,6 +55,7 @@ from components.tracking.tables import read_table, shards_below
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FAILED_REPORTS = Path("var/reports")
 Judge = Callable[["pd.DataFrame"], list[Outcome]]
@@ -49,16 +70,23 @@ def run_check(settings: Settings) -> None:
     """
     root, bounds = settings.work_root, settings.check
     records, curated = root / "records", root / "curated"
+    known = [path for path in (ACCEPTED, CARDS) if path.exists()]
     with open_stage(
-        "check", settings, output=root / "checked", inputs=[records, curated], sections=["check"]
+        "check", settings, output=root / "checked", inputs=[records, curated, *known], sections=["check"]
     ) as work:
         pair_suite = pair_expectations(min_text=bounds.min_text, max_text=bounds.max_text)
         corpus_suite = corpus_expectations(min_pairs=bounds.min_pairs, max_rejected=bounds.max_rejected)
         shares = {name: rejected_share(root / name) for name in ("records", "pairs", "curated")}
         outcomes = judge_pairs(records, curated, pair_suite) + judge_corpus(curated, corpus_suite, shares)
-        suite = (*pair_suite, *corpus_suite)
-        results = summarise(outcomes, suite, shares)
-        _write(work, results, _page(records, curated, suite, outcomes, shares))
+        card_suite, card_outcomes = judge_cards(records, settings)
+        profile = read_profile(curated)
+        drifts = drift_between(load_profile() or {}, profile)
+        drift_suite, drift_outcomes = judge_drift(drifts, most=bounds.max_drift)
+        suite = (*pair_suite, *corpus_suite, *card_suite, *drift_suite)
+        outcomes = [*outcomes, *card_outcomes, *drift_outcomes]
+        results = summarise(outcomes, suite, shares) | {"drift": {drift.column: drift.psi for drift in drifts}}
+        write_json(work.scratch / PROFILE, profile)
+        _write(work, results, _page(records, curated, suite, outcomes, shares, drifts))
         num_pairs = next(outcome.checked for outcome in outcomes)
         work.count(read=num_pairs, kept=num_pairs)
         _stop_if_failed(results)
@@ -104,12 +132,59 @@ def judge_corpus(
     """Judge the one-row table of the whole corpus."""
     import pandas as pd
 
-    splits = read_table(curated, ["split"])["split"].to_pylist()
+    counted = read_table(curated, ["split"])["split"].value_counts().to_pylist()
+    splits = {row["values"]: row["counts"] for row in counted}
     row = {
-        "corpus": "curated", "num_pairs": len(splits), "num_train_pairs": splits.count("train"),
-        "num_test_pairs": splits.count("test"), "rejected_share": max(shares.values(), default=0.0),
+        "corpus": "curated", "num_pairs": sum(splits.values()), "num_train_pairs": splits.get("train", 0),
+        "num_test_pairs": splits.get("test", 0), "rejected_share": max(shares.values(), default=0.0),
     }  # fmt: skip
     return make_judge(suite, key="corpus", with_great=with_great)(pd.DataFrame([row]))
+
+
+def judge_cards(
+    records: Path, settings: Settings, *, with_great: bool | None = None
+) -> tuple[list[Expectation], list[Outcome]]:
+    """Judge each source's records by the suite that its card makes, shard by shard."""
+    suite: list[Expectation] = []
+    outcomes: list[Outcome] = []
+    for card in load_cards(names=settings.corpus.sources) if CARDS.is_dir() else []:
+        rules, found = _judge_card(records, card, with_great)
+        suite += rules
+        outcomes += found
+    return suite, outcomes
+
+
+def _judge_card(records: Path, card: Card, with_great: bool | None) -> tuple[list[Expectation], list[Outcome]]:
+    shards = source_shards(records, card)
+    if not shards:
+        return [], []
+    rules, counts = card_expectations(card), count_expectations(card, most_rejected=card.tolerance)
+    judge = make_judge(rules, key="record_id", with_great=with_great)
+    parts = [judge(frame) for frame in (record_frame(path, card) for path in shards) if not frame.empty]
+    frame = count_frame(card, read_manifest(records / card.name))
+    outcomes = [merge_outcomes(list(column)) for column in zip(*parts, strict=True)]
+    outcomes += make_judge(counts, key="source", with_great=with_great)(frame)
+    return [*(rules if parts else ()), *counts], outcomes
+
+
+def judge_drift(drifts: Sequence[Drift], *, most: float) -> tuple[list[Expectation], list[Outcome]]:
+    """Judge the distance from the accepted corpus, one row a column; nothing to judge when `most` is 0."""
+    import pandas as pd
+
+    if not most or not drifts:
+        return [], []
+    meaning = f"no column is farther than {most:g} from the accepted corpus"
+    rule = Expectation("drift", "between", ("psi",), meaning, "corpus", high=most)
+    frame = pd.DataFrame([{"column": drift.column, "psi": drift.psi} for drift in drifts])
+    return [rule], make_judge([rule], key="column")(frame)
+
+
+def read_profile(curated: Path) -> Profile:
+    """Count the curated corpus into a profile."""
+    import pyarrow.parquet as pq
+
+    pairs = read_table(curated, [*CLASSES, "conversations"])
+    return profile_of(pairs, pq.read_table(curated / "images.parquet"))
 
 
 def rejected_share(output: Path) -> float:
@@ -152,16 +227,17 @@ def _page(
     suite: Sequence[Expectation],
     outcomes: Sequence[Outcome],
     shares: Mapping[str, float],
+    drifts: Sequence[Drift],
 ) -> str:
     table = read_table(curated, ["pair_id", *DISTRIBUTIONS])
-    columns = {name: [value or "" for value in table[name].to_pylist()] for name in DISTRIBUTIONS}
     failed = failing_pairs(outcomes)
-    sample = sample_ids(table["pair_id"].to_pylist(), table["kind"].to_pylist(), number=MAX_SHOWN)
+    sample = sample_ids(table, number=MAX_SHOWN)
     return render_report(
         suite=suite,
         outcomes=outcomes,
-        counts=count_values(columns),
+        counts=count_values(table, DISTRIBUTIONS),
         shares=shares,
+        drifts=drifts,
         samples=make_cards(curated, records, sample),
         failing=make_cards(curated, records, list(failed)[:MAX_SHOWN], failed=failed),
     )
@@ -177,24 +253,26 @@ def failing_pairs(outcomes: Sequence[Outcome]) -> dict[str, set[str]]:
     return failed
 
 
-def sample_ids(pair_ids: Sequence[str], kinds: Sequence[str], *, number: int) -> list[str]:
-    """Choose pairs for the report, one of each kind in turn, by the hash of their id."""
-    ranked = sorted(zip(pair_ids, kinds, strict=True), key=lambda row: stable_id("sample", row[0]))
-    turns: dict[str, int] = {}
-    order = []
-    for pair_id, kind in ranked:
-        turns[kind] = turns.get(kind, 0) + 1
-        order.append((turns[kind], kind, pair_id))
-    return [pair_id for _, _, pair_id in sorted(order)[:number]]
+def sample_ids(pairs: pa.Table, *, number: int) -> list[str]:
+    """Choose pairs for the report, one of each kind in turn, by the hash of their id; columns pair_id and kind."""
+    chosen = []
+    for kind in sorted(pairs["kind"].unique().to_pylist()):
+        rows = np.flatnonzero(pairs["kind"].to_numpy() == kind)
+        keys = keys_of(pairs["pair_id"].take(rows))
+        first = rows[np.argsort(keys, kind="stable")[:number]]
+        chosen += [(turn, kind, pairs["pair_id"][int(row)].as_py()) for turn, row in enumerate(first)]
+    return [pair_id for _, _, pair_id in sorted(chosen)[:number]]
 
 
-def count_values(columns: Mapping[str, Sequence[str]]) -> Counts:
-    """Return {column: {split: {value: pairs}}} for the report's bars; `columns` holds "split" too."""
+def count_values(pairs: pa.Table, columns: Sequence[str]) -> Counts:
+    """Return {column: {split: {value: pairs}}} for the report's bars."""
     counts: Counts = {}
-    for column, values in columns.items():
+    for column in columns:
+        keys = list(dict.fromkeys(("split", column)))
+        counted = pairs.group_by(keys).aggregate([([], "count_all")]).to_pylist()
         by_split = counts.setdefault(column, {})
-        for (split, value), number in sorted(Counter(zip(columns["split"], values, strict=True)).items()):
-            by_split.setdefault(split, {})[value] = number
+        for row in sorted(counted, key=lambda row: (row["split"] or "", row[column] or "")):
+            by_split.setdefault(row["split"] or "", {})[row[column] or ""] = row["count_all"]
     return counts
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.pairs.columns import keys_of
 from components.records import NOT_STATED
 from components.tracking.tables import read_table, shards_below
 
@@ -31,18 +32,21 @@ PAIR_COLUMNS = (
 TEXT_COLUMNS = ("pair_id", "kind", "language", "modality", "department", "task", "patient_key", "split", "source")
 RECORD_COLUMNS = (
     "record_id", "modality", "body_part", "labels", "absent_labels", "text", "comparison", "facts",
-    "regions.list.element.box", "questions.list.element.answer",
+    "regions.list.element.box", "questions.list.element.answer", "compared_with", "width",
 )  # fmt: skip
 STATED = ("body_part", "labels", "absent_labels", "facts", "regions", "questions", "text", "comparison")
 
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """What only the whole corpus knows: rows a pair id has, splits a patient is in, and the record table."""
+    """What only the whole corpus knows: rows a pair id has, splits a patient is in, and the record table.
+
+    All three are indexed by the 64-bit keys of the ids, an eighth of what the ids themselves would take.
+    """
 
     pair_id_count: pd.Series
     patient_splits: pd.Series
-    records: pd.DataFrame  # index record_id; modality, split, num_statements, boxes_valid, shortest_side
+    records: pd.DataFrame  # modality, split, num_statements, boxes_valid, shortest_side
 
 
 def is_valid_box(box: Sequence[float], *, strict: bool = True) -> bool:
@@ -113,8 +117,11 @@ def shard_features(shard: pa.Table, facts: CorpusFacts) -> pd.DataFrame:
     frame = pd.DataFrame([row_features(row) for row in rows])
     if frame.empty:
         return frame
-    frame["pair_id_count"] = frame["pair_id"].map(facts.pair_id_count).fillna(0).astype("int64")
-    frame["patient_splits"] = frame["patient_key"].map(facts.patient_splits).fillna(0).astype("int64")
+    counted = {"pair_id_count": ("pair_id", facts.pair_id_count)}
+    counted["patient_splits"] = ("patient_key", facts.patient_splits)
+    for name, (column, known) in counted.items():
+        keys = pd.Series(keys_of(frame[column].tolist()), index=frame.index)
+        frame[name] = keys.map(known).fillna(0).astype("int64")
     return frame.join(_image_features([row["record_ids"] or () for row in rows], frame, facts.records))
 
 
@@ -124,7 +131,7 @@ def _image_features(
     import pandas as pd
 
     ids = pd.Series([list(row) for row in record_ids], index=frame.index, dtype="object").explode().dropna()
-    looked_up = records.reindex(ids.to_numpy())
+    looked_up = records.reindex(keys_of(ids.tolist()))
     looked_up.index = ids.index
     found = looked_up["modality"].notna()
     sums = pd.DataFrame(
@@ -149,20 +156,39 @@ def _image_features(
 
 def read_corpus_facts(records_folder: Path, curated_folder: Path) -> CorpusFacts:
     """Read the id columns of all shards (never image bytes) and the image index."""
-    ids = read_table(curated_folder, ["pair_id", "patient_key", "split"]).to_pandas()
+    records = _record_facts(records_folder).join(_image_index(curated_folder / "images.parquet"), how="left")
+    return corpus_facts(read_table(curated_folder, ["pair_id", "patient_key", "split"]), records)
+
+
+def corpus_facts(pairs: pa.Table, records: pd.DataFrame) -> CorpusFacts:
+    """Gather the facts from the pairs' columns pair_id, patient_key, split and the record table."""
+    import pandas as pd
+
+    pair_keys = pd.Series(keys_of(pairs["pair_id"]), name="pair")
+    patients = pd.DataFrame(
+        {"patient": keys_of(pairs["patient_key"]), "split": keys_of(pairs["split"])}
+    ).drop_duplicates()
     return CorpusFacts(
-        pair_id_count=ids.groupby("pair_id").size(),
-        patient_splits=ids.groupby("patient_key")["split"].nunique(),
-        records=_record_facts(records_folder).join(_image_index(curated_folder / "images.parquet"), how="left"),
-    )
+        pair_id_count=pair_keys.value_counts(sort=False),
+        patient_splits=patients["patient"].value_counts(sort=False), records=records,
+    )  # fmt: skip
 
 
 def _record_facts(folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     parts = [_record_shard_facts(path) for path in shards_below(folder)]
-    together = pd.concat(parts)
+    together = _with_sets(pd.concat(parts))
     return together[~together.index.duplicated()]
+
+
+def _with_sets(records: pd.DataFrame) -> pd.DataFrame:
+    """Count what a record without pixels says of several images as stated of each of them."""
+    sets = records.loc[records["speaks_of"] != "", ["speaks_of", "num_statements"]]
+    named = sets.assign(speaks_of=sets["speaks_of"].str.split(" ")).explode("speaks_of")
+    said = named.groupby("speaks_of")["num_statements"].sum()
+    stated = records["num_statements"] + said.reindex(records.index).fillna(0).astype("int64")
+    return records.drop(columns="speaks_of").assign(num_statements=stated)
 
 
 def _record_shard_facts(path: Path) -> pd.DataFrame:
@@ -178,15 +204,20 @@ def _record_shard_facts(path: Path) -> pd.DataFrame:
             "modality": columns["modality"],
             "num_statements": [sum(len(value or ()) for value in row if value != NOT_STATED) for row in stated],
             "boxes_valid": [all(is_valid_box(box) for box in row) for row in boxes],
+            "speaks_of": [
+                "" if width else named or ""
+                for named, width in zip(columns["compared_with"], columns["width"], strict=True)
+            ],
         },
-        index=pd.Index(columns["record_id"], name="record_id"),
+        index=pd.Index(keys_of(columns["record_id"]), name="record_id"),
     )
 
 
 def _image_index(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
-    frame = pq.read_table(path, columns=["record_id", "split", "width", "height"]).to_pandas()
+    table = pq.read_table(path, columns=["record_id", "split", "width", "height"])
+    frame = table.drop_columns(["record_id"]).to_pandas().assign(record_id=keys_of(table["record_id"]))
     frame = frame.drop_duplicates("record_id").set_index("record_id")
     return frame.assign(shortest_side=frame[["width", "height"]].min(axis=1))[["split", "shortest_side"]]
 

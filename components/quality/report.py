@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.quality.drift import Drift
 from components.quality.pictures import GOLD_COLOUR, data_uri, draw_boxes, open_rgb, png_bytes
 from components.quality.suite import Expectation, Outcome
 from components.tracking.lookup import rows_by_id
@@ -35,6 +36,7 @@ def render_report(
     shares: Mapping[str, float],
     samples: Sequence[Card],
     failing: Sequence[Card],
+    drifts: Sequence[Drift] = (),
 ) -> str:
     """Return the page; it depends on its arguments alone.
 
@@ -51,6 +53,7 @@ def render_report(
         shares=dict(shares),
         samples=samples,
         failing=failing,
+        drifts=drifts,
     )
 
 

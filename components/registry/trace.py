@@ -7,7 +7,7 @@ the tracking store, the versions from the registry by the digest of their weight
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,22 @@ def trace_record(
         dict(record), raw_digest, ours, frozenset(kept) & ours.keys(), packed,
         tuple(stage for stage in stages if stage.packs),
     )  # fmt: skip
+
+
+def stages_that_saw(settings: Settings, record_ids: Collection[str]) -> tuple[TracedStage, ...]:
+    """Return the training stages on this disk that saw any of some records, with their model versions."""
+    from components.tracking.tables import iterate_rows
+
+    root = settings.work_root
+    wanted = set(record_ids)
+    pairs = {
+        row["pair_id"] for row in iterate_rows(root / "pairs", ("pair_id", "record_ids"))
+        if not wanted.isdisjoint(row["record_ids"])
+    }  # fmt: skip
+    packs = {row["pack_id"] for _, row in _pack_rows(root / "packs") if not pairs.isdisjoint(row["pair_ids"])}
+    models = _models(settings, open_registry(settings))
+    found = [_traced(name, models, packs, _samples(root / "models" / name)) for name in models]
+    return tuple(stage for stage in found if stage.packs)
 
 
 def _traced(

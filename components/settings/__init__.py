@@ -9,12 +9,20 @@ from __future__ import annotations
 from components.settings.base import Frozen, Positive, Share
 from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Promotion, Tracking
-from components.settings.environment import Secrets, load_secrets, process_rank, secret_environment
+from components.settings.environment import (
+    Secrets,
+    language_model_key,
+    load_secrets,
+    process_rank,
+    secret_environment,
+)
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
+from components.settings.pairing import Augmentation, Generating, LanguageWriter
 from components.settings.recipe import Cluster, Mixture, Part, Recipe, Stage, Training, VisionInitialisation
 
 __all__ = [
+    "Augmentation",
     "Check",
     "Cluster",
     "Corpus",
@@ -22,8 +30,10 @@ __all__ = [
     "Evaluation",
     "Frozen",
     "GateRule",
+    "Generating",
     "Ingest",
     "LanguageModel",
+    "LanguageWriter",
     "Mixture",
     "Model",
     "PARAMS",
@@ -41,6 +51,7 @@ __all__ = [
     "Vision",
     "VisionInitialisation",
     "compose",
+    "language_model_key",
     "load_secrets",
     "load_settings",
     "process_rank",

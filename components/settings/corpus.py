@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from components.settings.base import Frozen, Positive, Share
+from components.settings.pairing import Generating
 
 
 class Corpus(Frozen):
@@ -15,7 +16,7 @@ class Corpus(Frozen):
 
     data_root: Path = Field(description="folder of the raw sources, one folder a source")
     sources: tuple[str, ...] = Field(min_length=1, description="card names in conf/sources")
-    allow_noncommercial: bool = Field(description="false drops sources whose licence forbids commercial use")
+    allow_noncommercial: bool = Field(description="false drops sources that do not allow commercial use")
 
 
 class Ingest(Frozen):
@@ -27,7 +28,7 @@ class Ingest(Frozen):
     backend: Literal["loky", "threading", "sequential", "ray", "dask"]
 
 
-class PairMaking(Frozen):
+class PairMaking(Generating):
     """How records become image-text pairs."""
 
     chinese_share: Share = Field(description="share of pairs written in Chinese")
@@ -44,6 +45,10 @@ class Curate(Frozen):
     max_aspect: float = Field(gt=1, description="longer than this many times its width is rejected")
     min_entropy: float = Field(ge=0, description="bits of grey-level entropy below which an image is blank")
     near_duplicate_bits: int = Field(ge=0, le=32, description="perceptual-hash distance called a duplicate")
+    altered_copies: Literal["list", "refuse"] = Field(
+        default="refuse", description="what becomes of training images that are altered copies of held-out ones"
+    )
+    index: str = Field(default="var/firewall", description="folder of what is already compared; may be deleted")
     shard_megabytes: Positive
 
 
@@ -54,3 +59,4 @@ class Check(Frozen):
     max_text: Positive = Field(description="longest assistant text, in characters")
     max_rejected: Share = Field(description="share of rejected rows above which the gate stops")
     min_pairs: Positive = Field(description="fewer pairs than this stop the pipeline")
+    max_drift: float = Field(default=0.0, ge=0, description="stability index above which the gate stops; 0 never")

@@ -24,6 +24,11 @@ def load_secrets() -> Secrets:
     )
 
 
+def language_model_key() -> str:
+    """Return the key of the language model's endpoint, "" when it needs none; never logged, never in params."""
+    return os.environ.get("GMAI_LLM_API_KEY", "")
+
+
 def process_rank() -> int:
     """Return this process's rank among the training processes, 0 when alone (torchrun, SLURM, Lightning)."""
     for name in ("RANK", "SLURM_PROCID"):

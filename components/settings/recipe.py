@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.records import Language
 from components.settings.base import Frozen, Positive, Share
 
 Part = Literal["vision", "projector", "language"]
@@ -23,10 +24,11 @@ class VisionInitialisation(Frozen):
 
 
 class Mixture(Frozen):
-    """What a stage reads: shares of each pair kind and, optionally, of named sources (1 is all of it)."""
+    """What a stage reads: shares of each pair kind and, optionally, of sources and languages (1 is all of it)."""
 
     kinds: dict[str, float] = Field(description="pair kind -> sampling ratio; 0 or absent leaves it out")
     sources: dict[str, float] = Field(default_factory=dict, description="source -> ratio; absent means 1")
+    languages: dict[Language, float] = Field(default_factory=dict, description="language -> ratio; absent means 1")
 
 
 class Stage(Frozen):

@@ -18,13 +18,15 @@ SHARD_PATTERN = "part-{index:05d}.parquet"
 class ShardWriter:
     """Write rows to numbered Parquet shards of at most `shard_bytes`, one row group at a time.
 
-    Memory holds one row group. Use as a context manager; `num_rows` tells how many went in.
+    Memory holds one row group. Rows come one by one or as tables. Use as a context manager;
+    `num_rows` tells how many went in.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, *, shard_bytes: int = 256 << 20) -> None:
         self.folder, self.schema, self.shard_bytes = folder, schema, shard_bytes
         self.num_rows, self._index = 0, 0
         self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
         self._writer: Any = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -34,6 +36,9 @@ class ShardWriter:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._flush()
+            for table in self._tables:
+                if len(table):
+                    self._write_group(table)
             if self._index == 0 and self._writer is None:
                 self._open()
         self._close()
@@ -45,15 +50,29 @@ class ShardWriter:
         if len(self._rows) >= ROW_GROUP_ROWS:
             self._flush()
 
+    def write_table(self, table: pa.Table) -> None:
+        """Add a table's rows; the same rows give the same bytes as `write` would."""
+        import pyarrow as pa
+
+        self._flush()
+        self.num_rows += len(table)
+        waiting = pa.concat_tables([*self._tables, table.cast(self.schema)])
+        whole = len(waiting) - len(waiting) % ROW_GROUP_ROWS
+        for start in range(0, whole, ROW_GROUP_ROWS):
+            self._write_group(waiting.slice(start, ROW_GROUP_ROWS))
+        self._tables = [waiting.slice(whole)]
+
     def _flush(self) -> None:
         import pyarrow as pa
 
-        if not self._rows:
-            return
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self._write_group(pa.Table.from_pylist(rows, schema=self.schema))
+
+    def _write_group(self, table: pa.Table) -> None:
         if self._writer is None:
             self._open()
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self.schema))
-        self._rows = []
+        self._writer.write_table(table)
         if self._path.stat().st_size >= self.shard_bytes:
             self._close()
 

@@ -1,10 +1,10 @@
 """Contrastive initialisation of a fresh image encoder, before the projector of stage I is trained.
 
-SigLIP's sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1) between images and captions of the
+SigLIP's sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1) between images and their texts of the
 training split. Texts that say the same count as matches of each other, since slices of one volume share
 captions. The text side is the mean of the language model's frozen token embeddings, the image side the mean of
-the projected image tokens: encoder and projector end where the language model keeps the words, and stage I
-goes on from there. Images are shifted, scaled and re-lit at random, never mirrored, because
+the projected image tokens, drawn onto it by its cosine as well (the sigmoid loss alone only orders images by
+likeness): encoder and projector end where the language model keeps the words, and stage I goes on from there. Images are shifted, scaled and re-lit at random, never mirrored, because
 left and right carry meaning.
 
 B images (and captions) a batch, L tokens, D shared width, S image side.
@@ -28,25 +28,32 @@ from components.training.stages import learning_rate_factor
 
 MAX_TOKENS = 64
 NORM_WEIGHT = 1.0
+ANCHOR_WEIGHT = 1.0
 
 
 class CaptionEmbedding(nn.Module):
-    """A caption as the centred mean of the language model's own token embeddings: (B, L) -> (B, D).
+    """A text as the centred mean of the language model's own token embeddings: (B, L) -> (B, D).
 
-    Nothing here learns, so the images are drawn to where the language model already keeps the words.
+    Nothing here learns, so the images are drawn to where the language model already keeps the words. A token
+    weighs the square root of log(1 + texts / texts that hold it), so that what sets images apart counts for more.
     """
 
     def __init__(self, embedding: torch.Tensor, captions: Sequence[Sequence[int]]) -> None:
         super().__init__()
         tokens = torch.as_tensor([token for caption in captions for token in caption[:MAX_TOKENS]])
+        holders = torch.as_tensor([token for caption in captions for token in set(caption[:MAX_TOKENS])])
+        times = torch.bincount(holders, minlength=len(embedding)).clamp(min=1)
         self.register_buffer("embedding", embedding.detach().clone())
         self.register_buffer("centre", embedding.detach()[tokens].mean(0))
+        self.register_buffer("weight", (1 + len(captions) / times).log().sqrt())
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed token ids (B, L) with mask (B, L), true where there is text."""
         assert isinstance(self.embedding, torch.Tensor) and isinstance(self.centre, torch.Tensor)
-        values = (self.embedding[ids] - self.centre) * mask.unsqueeze(-1)
-        return values.sum(1) / mask.sum(1, keepdim=True)
+        assert isinstance(self.weight, torch.Tensor)
+        weight = self.weight[ids] * mask
+        values = (self.embedding[ids] - self.centre) * weight.unsqueeze(-1)
+        return values.sum(1) / weight.sum(1, keepdim=True)
 
     def norm(self) -> torch.Tensor:
         """Return the mean norm of a token embedding, which projected image tokens are held to."""
@@ -132,8 +139,12 @@ class ContrastiveModule(lightning.LightningModule):
         loss = sigmoid_loss(tokens.mean(1), texts, matches, self.scale, self.bias)
         length = self.text.norm()
         stray = ((tokens.norm(dim=-1) - length) / length).square().mean()
-        self.log_point({"contrastive_loss": float(loss.detach())}, self.global_step)
-        return loss + NORM_WEIGHT * stray
+        apart = (1 - functional.cosine_similarity(tokens.mean(1), texts, dim=-1)).mean()
+        self.log_point(
+            {"contrastive_loss": float(loss.detach()), "contrastive_distance": float(apart.detach())},
+            self.global_step,
+        )
+        return loss + NORM_WEIGHT * stray + ANCHOR_WEIGHT * apart
 
     def configure_gradient_clipping(
         self,

@@ -17,6 +17,7 @@ from components.errors import CheckpointError, ConfigError
 from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
+from components.records import LANGUAGES
 from components.settings import Settings, Stage
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import write_table
@@ -176,7 +177,9 @@ def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Setting
     packs = settings.work_root / "packs"
     row = stage.initialise_vision
     assert row is not None
-    rows, captions = load_captions(settings.work_root, stage.mixture, processor.tokenizer)
+    ratios = settings.recipe.mixtures[stage.mixture].languages
+    languages = [language for language in LANGUAGES if ratios.get(language, 1.0) >= 1.0]  # ty: ignore[no-matching-overload]
+    rows, captions = load_captions(settings.work_root, stage.mixture, processor.tokenizer, languages=languages)
     images = CaptionedImages(np.load(packs / "images" / "pixels.npy", mmap_mode="r"), rows, captions)
     train_only(vlm, ["vision", "projector"])
     module = ContrastiveModule(

@@ -99,6 +99,8 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
             batch = []
     if batch:
         parts.append(stored_pixels(image_processor, batch))
+    if not parts:  # text alone: a store without rows, of the same shape
+        parts.append(stored_pixels(image_processor, [Image.new("RGB", (1, 1))])[:0])
     np.save(folder / "pixels.npy", np.concatenate(parts))
     _write_index(folder, rows)
     return rows
@@ -142,8 +144,10 @@ def _chosen(pairs: Sequence[Pair], mixture: Mixture, *, split: str, seed: int) -
         pair_ids=[pair.pair_id for pair in candidates],
         kinds=[pair.kind for pair in candidates],
         sources=[pair.source for pair in candidates],
+        languages=[pair.language for pair in candidates],
         kind_ratios=mixture.kinds,
         source_ratios=mixture.sources,
+        language_ratios=dict(mixture.languages),
         seed=seed,
     )
     return [candidates[index] for index in indices]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from components.records import Region, record_schema, to_rows
 from components.tracking.tables import write_table
-from tests.fakes.tables import make_record, png
+from tests.fakes.tables import make_pair, make_record, png, write_corpus
 
 
 def put_json(path: Path, content: Any) -> Path:
@@ -293,8 +293,23 @@ def records(root: Path) -> Path:
     return root
 
 
+def corpus(root: Path) -> Path:
+    """The pipeline's own folder: records/ and curated/, with presence questions that carry their label."""
+    rows = [make_record(k, patient=f"p{k}", split=split) for k, split in enumerate(("test", "test", "train"))]
+    pairs = [
+        make_pair(
+            row, "Is a lung visible in this image? Answer yes or no.", answer, question_type="presence",
+            options=("yes", "no"), labels=("lung",),
+        )
+        for row, answer in zip(rows, ("yes", "no", "no"), strict=True)
+    ]  # fmt: skip
+    root.mkdir(parents=True, exist_ok=True)
+    return write_corpus(root, rows, pairs)
+
+
 LAYOUTS = {
     "vqa_rad": vqa_rad, "slake": slake, "pmc_vqa": pmc_vqa, "path_vqa": path_vqa, "omnimedvqa": omnimedvqa,
     "gmai_mmbench": gmai_mmbench, "mmmu_medical": mmmu_medical, "medxpertqa": medxpertqa, "detection": records,
     "diagnosis": records, "report_generation": report_generation, "text_perplexity": text_perplexity,
+    "hallucination": corpus,
 }  # fmt: skip

@@ -162,7 +162,8 @@ def make_rtstruct_source(root: Path, *, roi: str = "GTV-1") -> Card:
     )  # fmt: skip
 
 
-def write_rtstruct(path: Path, roi: str) -> None:
+def write_rtstruct(path: Path, roi: str, series: str = "") -> None:
+    """Write a square contour on slices 3 to 5; `series` is the SeriesInstanceUID it refers to."""
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -175,6 +176,11 @@ def write_rtstruct(path: Path, roi: str) -> None:
     name, drawn = Dataset(), Dataset()
     name.ROINumber, name.ROIName = 1, roi
     drawn.ReferencedROINumber, drawn.ContourSequence = 1, [_contour(k) for k in (3, 4, 5)]
+    if series:
+        frame, study, referred = Dataset(), Dataset(), Dataset()
+        referred.SeriesInstanceUID = series
+        study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [referred], [study]
+        data.ReferencedFrameOfReferenceSequence = [frame]
     data.StructureSetROISequence, data.ROIContourSequence = [name], [drawn]
     data.save_as(path)
 

@@ -7,6 +7,7 @@ header is read: what a file shows is stated in the card, file by file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,12 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.deidentify import header_facts
-from components.data.dicom import decode_frames, is_mirrored, open_dicom, orientation_of
-from components.data.image import resize, stored_size
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
-from components.data.volumes import plane_of
-from components.data.windows import WindowName, bounds, to_grey
-from components.records import NOT_STATED, Department, Modality, Plane, Record, Task
+from components.data.dicom import decode_frames, open_dicom
+from components.data.dicom_frames import FrameRules, frame_drafts
+from components.data.reading import ReadContext, Rejection, parse_options
+from components.data.volume_records import Drafts, attempt, read_each, with_labels
+from components.data.windows import WindowName
+from components.records import Department, Modality, Plane, Record, Task
 from components.settings import Frozen, Positive, Share
 
 VERSION = 1
@@ -64,52 +56,25 @@ class Options(Frozen):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the frames of every file the card lists, in the card's order."""
     for row in parse_options(Options, card).files:
-        for path in find_files(root, row.file):
-            relative = path.relative_to(root).as_posix()
-            yield from finish_all(_read_file(path, relative, row, context.max_side), card, context)
+        drafts_of = functools.partial(_read_file, row=row, max_side=context.max_side)
+        yield from read_each(root, row.file, card, context, drafts_of)
 
 
-def _read_file(path: Path, relative: str, row: Row, max_side: int) -> Iterator[Draft | Rejection]:
-    try:
-        dataset = open_dicom(path)
-        frames = decode_frames(dataset)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+def _read_file(path: Path, relative: str, *, row: Row, max_side: int) -> Drafts:
+    opened = attempt(lambda: _open(path), relative)
+    if isinstance(opened, Rejection):
+        yield opened
         return
-    plane, turn = _standing(dataset, row)
-    is_colour = frames.ndim == 4
-    low, high = (0.0, 255.0) if is_colour else bounds(row.window, frames)
+    dataset, frames = opened
+    rules = FrameRules(row.window, row.every, row.crop, row.plane)
     facts = {**header_facts(dataset), **row.facts}
-    for index in range(0, len(frames), row.every):
-        grey = frames[index] if is_colour else to_grey(frames[index], low, high)
-        cut = _crop(turn(grey), row.crop)
-        yield Draft(
-            path=relative, part=f"frame/{index:04d}" if len(frames) > 1 else "",
-            pixels=resize(np.ascontiguousarray(cut), stored_size(*cut.shape[:2], max_side=max_side)),
-            patient=str(dataset.get("PatientID", "") or ""), modality=row.modality or "",
-            department=row.department or "", task=row.task or "", body_part=row.body_part, labels=row.labels,
-            plane=plane, slice_index=index if len(frames) > 1 else -1,
-            window="stored" if is_colour else row.window, facts=tuple(sorted(facts.items())),
-        )  # fmt: skip
+    yield from with_labels(
+        frame_drafts(dataset, frames, relative, rules, max_side=max_side),
+        modality=row.modality or "", department=row.department or "", task=row.task or "",
+        body_part=row.body_part, labels=row.labels, facts=tuple(sorted(facts.items())),
+    )  # fmt: skip
 
 
-def _crop(pixels: Array, crop: tuple[float, float, float, float]) -> Array:
-    height, width = pixels.shape[:2]
-    left, top, right, bottom = crop
-    return pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-
-
-def _standing(dataset: Any, row: Row) -> tuple[Plane, Any]:
-    """Return the plane and the flip that puts the patient's right on the left and front or head up."""
-    directions = orientation_of(dataset)
-    if directions is None:
-        mirrored = is_mirrored(dataset)
-        return row.plane or NOT_STATED, lambda pixels: pixels[:, :: -1 if mirrored else 1]
-    along_row, down = directions
-    plane = plane_of(np.cross(along_row, down))
-    if plane == NOT_STATED:
-        return plane, lambda pixels: pixels
-    wanted_row = 1 if plane == "sagittal" else 0
-    wanted_down, sign = (1, 1.0) if plane == "axial" else (2, -1.0)
-    flip_columns, flip_rows = along_row[wanted_row] < 0, sign * down[wanted_down] < 0
-    return plane, lambda pixels: pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+def _open(path: Path) -> tuple[Any, Array]:
+    dataset = open_dicom(path)
+    return dataset, decode_frames(dataset)

@@ -1,15 +1,17 @@
 """A DICOM series with an RTSTRUCT: closed planar contours in millimetres drawn into the slices' masks.
 
-A folder is one series and one study. Contours are matched to the slice at their height (within half the
+A folder is one series and one study, or (`match: reference`, as TCIA hands them out) a series is where its
+RTSTRUCT's header says. Contours are matched to the slice at their height (within half the
 slice spacing) and filled by the even-odd rule, so that a contour inside another cuts a hole. Refused: an ROI
 name the card does not know, a series whose slices disagree in size or orientation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +19,7 @@ from pydantic import Field
 from components.data.card import Card, Term
 from components.data.deidentify import header_facts
 from components.data.dicom import open_dicom, orientation_of
+from components.data.dicom_volumes import keys_of
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -28,6 +31,7 @@ from components.data.reading import (
     reason_of,
 )
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices, side_contradicts
+from components.data.volume_records import VolumeRefused, attempt
 from components.data.volumes import Volume, affine_from_dicom, to_lps
 from components.records import Record
 
@@ -40,11 +44,22 @@ class Options(SliceOptions):
     """Which folders; files in one are told apart by their SOP class."""
 
     series: str = Field(description="glob of the series folders' files, such as */*.dcm")
+    match: Literal["folder", "reference"] = Field(
+        default="folder",
+        description="an RTSTRUCT belongs to its folder's slices, or (TCIA) to the series its header refers to",
+    )
+    unlabelled: Literal["keep", "leave"] = Field(
+        default="keep",
+        description="with match: reference, a series without contours is kept without regions, or left",
+    )
 
 
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the slices of every series, with its contours as regions."""
     options = parse_options(Options, card)
+    if options.match == "reference":
+        yield from _read_by_reference(root, card, options, context)
+        return
     folders: dict[Path, list[Path]] = {}
     for path in find_files(root, options.series):
         folders.setdefault(path.parent, []).append(path)
@@ -52,9 +67,57 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
         yield from finish_all(_read_series(root, folder, files, card, options, context.max_side), card, context)
 
 
+def _read_by_reference(
+    root: Path, card: Card, options: Options, context: ReadContext
+) -> Iterator[Record | Rejection]:
+    """Match every RTSTRUCT below the root to the series it refers to, wherever either lies."""
+    paths = {path.relative_to(root).as_posix(): path for path in find_files(root, options.series)}
+    series: dict[str, list[Path]] = {}
+    structures: dict[str, list[Path]] = {}
+    for key in keys_of(paths.items()):
+        if isinstance(key, Rejection):
+            yield key
+        elif key.is_image:
+            series.setdefault(key.series, []).append(paths[key.file])
+        elif key.kind == RTSTRUCT:
+            uid = attempt(partial(_referenced_series, paths[key.file]), key.file)
+            if isinstance(uid, Rejection):
+                yield uid
+            else:
+                structures.setdefault(uid, []).append(paths[key.file])
+    for uid, files in structures.items():
+        if uid not in series:
+            yield from (Rejection(path.relative_to(root).as_posix(), "series_missing") for path in files)
+    yield from finish_all(_read_matched(root, card, options, context.max_side, series, structures), card, context)
+
+
+def _read_matched(
+    root: Path, card: Card, options: Options, max_side: int,
+    series: Mapping[str, Sequence[Path]], structures: Mapping[str, Sequence[Path]],
+) -> Iterator[Draft | Rejection]:  # fmt: skip
+    numbers: dict[Path, int] = {}
+    for uid, images in series.items():
+        folder = images[0].parent
+        numbers[folder] = numbers.get(folder, -1) + 1
+        if uid in structures or options.unlabelled == "keep":
+            files = [*images, *structures.get(uid, ())]
+            part = f"series/{numbers[folder]:02d}"
+            yield from _read_series(root, folder, files, card, options, max_side, part=part)
+
+
+def _referenced_series(path: Path) -> str:
+    """Return the SeriesInstanceUID that an RTSTRUCT refers to (PS3.3 C.8.8.5)."""
+    for frame in open_dicom(path).get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for referred in study.get("RTReferencedSeriesSequence") or ():
+                return str(referred.SeriesInstanceUID)
+    raise VolumeRefused("series_missing")
+
+
 def _read_series(
-    root: Path, folder: Path, files: Sequence[Path], card: Card, options: Options, max_side: int
-) -> Iterator[Draft | Rejection]:
+    root: Path, folder: Path, files: Sequence[Path], card: Card, options: Options, max_side: int,
+    *, part: str = "",
+) -> Iterator[Draft | Rejection]:  # fmt: skip
     relative = folder.relative_to(root).as_posix()
     datasets, refused = _open_all(root, files)
     yield from refused
@@ -80,7 +143,7 @@ def _read_series(
     labelled = LabelledVolume(
         path=relative, volume=to_lps(volume), codes=standing.voxels if structures else None, terms=terms,
         vocabulary=card.labels if structures else (), patient=str(images[0].get("PatientID", "") or ""),
-        facts=tuple(sorted(header_facts(images[0]).items())), study=relative,
+        facts=tuple(sorted(header_facts(images[0]).items())), study=relative, part=part,
         axial_paths=_axial_paths(images, volume, root),
     )  # fmt: skip
     yield from cut_slices(labelled, options, max_side=max_side)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from components.data.card import Card
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-    resolve_inside,
-)
-from components.data.slices import (
-    LabelledVolume,
-    SliceOptions,
-    cut_slices,
-    find_levels,
-    merge_codes,
-    side_contradicts,
-)
-from components.data.volumes import Volume, is_same_grid, read_nifti, resample_labels, to_lps
+from components.data.reading import ReadContext, Rejection, parse_options, resolve_inside
+from components.data.slices import LabelledVolume, SliceOptions
+from components.data.volume_records import Drafts, NamedCodes, attempt, labelled_drafts, place_labels, read_each
+from components.data.volumes import Volume, read_nifti, to_lps
 from components.errors import DatasetMissing
 from components.records import Record
 from components.settings import Frozen, Share
@@ -68,63 +51,50 @@ class Options(SliceOptions):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class _Codes:
-    volume: Volume
-    names: dict[int, str]
-
-
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the slices of every volume, with its labels as regions."""
     options = parse_options(Options, card)
-    for path in find_files(root, options.volume):
-        yield from finish_all(_read_volume(root, path, card, options, context.max_side), card, context)
+
+    def drafts_of(path: Path, relative: str) -> Drafts:
+        return _read_volume(root, path, relative, card, options, context.max_side)
+
+    yield from read_each(root, options.volume, card, context, drafts_of)
 
 
-def _read_volume(
-    root: Path, path: Path, card: Card, options: Options, max_side: int
-) -> Iterator[Draft | Rejection]:
-    relative = path.relative_to(root).as_posix()
-    try:
+def _read_volume(root: Path, path: Path, relative: str, card: Card, options: Options, max_side: int) -> Drafts:
+    def load() -> tuple[Volume, NamedCodes]:
         volume = to_lps(read_nifti(path)[0])
-        codes = _read_codes(root, path, options, volume)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+        return volume, _read_codes(root, path, options, volume)
+
+    loaded = attempt(load, relative)
+    if isinstance(loaded, Rejection):
+        yield loaded
         return
-    merged, terms, unknown = merge_codes(codes.volume.voxels, codes.names, card)
-    for name in unknown:
-        yield Rejection(f"{relative}#{name}", "label_not_in_vocabulary")
-    if side_contradicts(merged, terms):
-        yield Rejection(relative, "side_contradicts_orientation")
-        return
-    levels = find_levels(codes.names, options.level_pattern)
-    labelled = LabelledVolume(
-        path=relative, volume=volume, codes=merged, terms=terms, vocabulary=card.labels,
-        level_codes=codes.volume.voxels if levels else None, levels=levels,
-    )  # fmt: skip
-    yield from cut_slices(labelled, options, max_side=max_side)
+    volume, codes = loaded
+    base = LabelledVolume(path=relative, volume=volume, vocabulary=card.labels)
+    yield from labelled_drafts(base, codes, card, options, max_side=max_side)
 
 
-def _read_codes(root: Path, path: Path, options: Options, target: Volume) -> _Codes:
+def _read_codes(root: Path, path: Path, options: Options, target: Volume) -> NamedCodes:
     if options.probability_maps:
         maps = {name: _beside(root, path, file) for name, file in options.probability_maps.items()}
         return _most_probable(maps, options.probability_threshold, target)
     labels = to_lps(read_nifti(_beside(root, path, options.labels))[0])
-    placed = labels if is_same_grid(labels, target) else resample_labels(labels, target)
+    placed = place_labels(labels, target)
     names = _read_names(root, options.names) if options.names else {}
-    return _Codes(Volume(_whole(placed.voxels), placed.affine), names)
+    return NamedCodes(Volume(_whole(placed.voxels), placed.affine), names)
 
 
-def _most_probable(files: dict[str, Path], threshold: float, target: Volume) -> _Codes:
+def _most_probable(files: dict[str, Path], threshold: float, target: Volume) -> NamedCodes:
     best = np.zeros(target.voxels.shape, dtype=np.float32)
     codes = np.zeros(target.voxels.shape, dtype=np.uint8)
     for code, file in enumerate(files.values(), start=1):
         found = to_lps(read_nifti(file)[0])
-        placed = found if is_same_grid(found, target) else resample_labels(found, target)
+        placed = place_labels(found, target)
         share = placed.voxels.astype(np.float32) / max(float(placed.voxels.max()), 1e-6)
         wins = (share >= threshold) & (share > best)
         codes[wins], best[wins] = code, share[wins]
-    return _Codes(Volume(codes, target.affine), dict(enumerate(files, start=1)))
+    return NamedCodes(Volume(codes, target.affine), dict(enumerate(files, start=1)))
 
 
 def _whole(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

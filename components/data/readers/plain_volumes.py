@@ -5,8 +5,8 @@ A .npy file has no orientation, so its rows and columns are shown as stored and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.image import resize, stored_size
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
+from components.data.reading import Draft, ReadContext, Rejection, parse_options
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices
+from components.data.volume_records import Drafts, attempt, read_each, with_labels
 from components.data.volumes import read_nifti, to_lps
 from components.data.windows import bounds, to_grey
 from components.records import Plane, Record
@@ -53,35 +45,26 @@ class Options(Frozen):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the slices of every volume."""
     for group in parse_options(Options, card).groups:
-        for path in find_files(root, group.files):
-            relative = path.relative_to(root).as_posix()
-            yield from finish_all(_read_volume(path, relative, group, context.max_side), card, context)
+        drafts_of = functools.partial(_read_file, group=group, max_side=context.max_side)
+        yield from read_each(root, group.files, card, context, drafts_of)
 
 
-def _read_volume(path: Path, relative: str, group: Group, max_side: int) -> Iterator[Draft | Rejection]:
+def _read_file(path: Path, relative: str, *, group: Group, max_side: int) -> Drafts:
     facts = tuple(sorted(group.facts.items()))
-    try:
-        if path.suffix == ".npy":
-            yield _array_draft(path, relative, group, facts, max_side)
-            return
-        series = read_nifti(path)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+    if path.suffix == ".npy":
+        yield attempt(lambda: _array_draft(path, relative, group, facts, max_side), relative)
+        return
+    series = attempt(lambda: read_nifti(path), relative)
+    if isinstance(series, Rejection):
+        yield series
         return
     for time, volume in enumerate(series):
-        labelled = LabelledVolume(
-            path=relative, volume=to_lps(volume), facts=facts, part=f"time/{time:03d}" if len(series) > 1 else ""
-        )
-        yield from (_labelled(draft, group) for draft in cut_slices(labelled, group, max_side=max_side))
+        part = f"time/{time:03d}" if len(series) > 1 else ""
+        labelled = LabelledVolume(path=relative, volume=to_lps(volume), facts=facts, part=part)
+        yield from with_labels(cut_slices(labelled, group, max_side=max_side), labels=group.labels)
 
 
-def _labelled(draft: Draft, group: Group) -> Draft:
-    return replace(draft, labels=group.labels)
-
-
-def _array_draft(
-    path: Path, relative: str, group: Group, facts: tuple[tuple[str, str], ...], max_side: int
-) -> Draft:
+def _array_draft(path: Path, relative: str, group: Group, facts: Facts, max_side: int) -> Draft:
     array = np.load(path, allow_pickle=False)
     if array.ndim != 2:
         raise ValueError(f"{array.ndim} dimensions where 2 are read")

@@ -6,7 +6,7 @@ them. Each tile carries its share of tissue, in words. Only the full-resolution 
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,13 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.image import resize, stored_size
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
+from components.data.reading import Draft, ReadContext, Rejection, parse_options
+from components.data.slides import aperio_facts, tissue_amount
 from components.data.tiles import TileOptions, cut_tiles, tissue_share
+from components.data.volume_records import Drafts, attempt, read_each
 from components.records import Record
 
 VERSION = 1
-AMOUNTS = ((0.9, "almost all tissue"), (0.6, "mostly tissue"), (0.3, "about half tissue"), (0.0, "little tissue"))
 
 
 class Options(TileOptions):
@@ -43,23 +35,21 @@ class Options(TileOptions):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the tiles of every slide."""
     options = parse_options(Options, card)
-    for path in find_files(root, options.slides):
-        relative = path.relative_to(root).as_posix()
-        yield from finish_all(_read_slide(path, relative, options, context.max_side), card, context)
+    drafts_of = functools.partial(_read_slide, options=options, max_side=context.max_side)
+    yield from read_each(root, options.slides, card, context, drafts_of)
 
 
-def _read_slide(path: Path, relative: str, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
-    try:
-        pixels, facts = _open(path)
-    except UNREADABLE as error:
-        yield Rejection(relative, reason_of(error))
+def _read_slide(path: Path, relative: str, *, options: Options, max_side: int) -> Drafts:
+    opened = attempt(lambda: _open(path), relative)
+    if isinstance(opened, Rejection):
+        yield opened
         return
+    pixels, facts = opened
     for top, left, tile in cut_tiles(pixels, options):
-        amount = next(words for share, words in AMOUNTS if tissue_share(tile) >= share)
         yield Draft(
             path=relative, part=f"tile/{top:05d}-{left:05d}", labels=options.labels, window="stored",
             pixels=resize(np.ascontiguousarray(tile), stored_size(*tile.shape[:2], max_side=max_side)),
-            facts=(*facts, ("tissue amount", amount)),
+            facts=(*facts, ("tissue amount", tissue_amount(tissue_share(tile)))),
         )  # fmt: skip
 
 
@@ -75,14 +65,3 @@ def _open(path: Path) -> tuple[np.ndarray[Any, Any], tuple[tuple[str, str], ...]
     if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype != np.uint8:
         raise ValueError("not an 8-bit RGB slide")
     return pixels[:, :, :3], aperio_facts(described)
-
-
-def aperio_facts(described: str) -> tuple[tuple[str, str], ...]:
-    """Read magnification and micrometres a pixel out of an Aperio header ("…|AppMag = 20|…|MPP = 0.4990|…")."""
-    power, spacing = re.search(r"AppMag = ([\d.]+)", described), re.search(r"MPP = ([\d.]+)", described)
-    facts = []
-    if power:
-        facts.append(("magnification", f"{float(power[1]):g}x"))
-    if spacing:
-        facts.append(("micrometres per pixel", f"{float(spacing[1]):.2f}"))
-    return tuple(facts)

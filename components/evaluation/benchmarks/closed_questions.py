@@ -25,12 +25,12 @@ def _score(answer: Answer, item: Item) -> Judgement:
 
 BENCHMARK = Benchmark(
     name="closed_questions",
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="Closed questions on held-out patients",
-        measures="share of questions whose gold option has the greatest mean token likelihood",
+        measures="share of questions whose gold option has the greatest likelihood",
         dataset="curated pairs with options (presence, count, side, plane, modality, organ, …)",
-        citation="this project; rule of the likelihood choice: lm-evaluation-harness, acc_norm",
+        citation="this project; rule of the likelihood choice: lm-evaluation-harness, acc",
         licence="that of each source",
         known_limits="written from annotations by templates; few patients in the sample corpus",
     ),

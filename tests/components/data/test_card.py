@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from components.data.card import load_card, parse_card, parse_term
-from components.data.catalog import card_files, find_reader, load_cards, print_sources, reader_names
+from components.data.catalog import card_files, find_reader, load_cards, reader_names
 from components.errors import CardInvalid, DuplicateDataset
 from components.settings import load_settings
 from tests.fakes.sources import make_card, write_card
 
 REAL = Path("conf/sources")
+GROUP = {"files": "*.nii.gz", "planes": {"axial": 1}, "windows": ["full range"]}
 
 
 def raw_card(**changes):
@@ -133,8 +134,13 @@ def test_every_reader_has_the_interface():
         assert callable(reader.read)
 
 
-def test_sources_are_printed_with_their_state(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "240")
-    print_sources(load_settings())
-    printed = capsys.readouterr().out
-    assert "pycerr_lung" in printed and "CC BY-NC 3.0" in printed
+def test_asked_cards_are_parsed_and_no_others(tmp_path):
+    write_card(tmp_path / "ct", make_card("chest_ct", "plain_volumes", {"groups": [GROUP]}))
+    (tmp_path / "mr").mkdir()
+    (tmp_path / "mr" / "broken.yaml").write_text("name: [unclosed")
+    assert [card.name for card in load_cards(tmp_path, ["chest_ct"])] == ["chest_ct"]
+
+
+def test_what_a_source_does_not_say_of_its_modality_is_not_stated():
+    card = make_card("mixed", "vqa", {}, modality="not stated", department="not stated", task="not stated")
+    assert (card.modality, card.department, card.task) == ("not stated",) * 3

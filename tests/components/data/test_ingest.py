@@ -10,6 +10,7 @@ from components.data import ingest
 from components.data.ingest import (
     SHARED_CODE,
     SourceJob,
+    allowed_cards,
     check_patients,
     keep_records,
     read_sources,
@@ -207,6 +208,42 @@ def test_terms_that_forbid_commercial_use_drop_the_source(project):
     project.run()
     assert project.manifest()["details"]["dropped_by_terms"] == [card.name]
     assert not (project.output / card.name).exists()
+
+
+def test_a_card_that_the_corpus_does_not_select_is_no_input(project):
+    card = project.add(make_nifti_source)
+    project.run()
+    before, written = project.manifest(), project.written_at(card.name)
+    others = Path("conf/sources/ct")
+    others.mkdir()
+    (others / "another.yaml").write_text("name: [not even YAML")
+    project.run()
+    assert project.manifest() == before
+    assert project.written_at(card.name) == written
+    Path("conf/sources/fake_ct.yaml").rename(others / "fake_ct.yaml")
+    project.run()
+    assert project.written_at(card.name) == written
+
+
+def test_the_manifest_says_what_the_corpus_may_be_used_for(project):
+    project.add(make_nifti_source)
+    card = project.add(make_captions_source)
+    changed = card.terms.model_copy(update={"may_be_redistributed": "no", "commercial_use": "not stated"})
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": changed}))
+    project.run()
+    assert project.manifest()["details"]["permitted_use"] == {
+        "may_leave_machine": "yes", "may_reach_third_party_model": "yes",
+        "may_be_redistributed": "no", "commercial_use": "not stated",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ["no", "not stated"])
+def test_a_commercial_corpus_takes_only_what_says_yes(answer, tmp_path):
+    card = make_nifti_source(tmp_path)
+    other = card.model_copy(update={"terms": card.terms.model_copy(update={"commercial_use": answer})})
+    other = other.model_copy(update={"name": "other_ct"})
+    assert allowed_cards([card, other], allow_noncommercial=False) == ([card], ["other_ct"])
+    assert allowed_cards([card, other], allow_noncommercial=True) == ([card, other], [])
 
 
 def test_a_patient_in_two_splits_stops_the_stage(project):

@@ -64,6 +64,20 @@ def test_two_cards_of_one_namespace_share_their_people():
     assert len({finish(DRAFT, card, CONTEXT).patient_key for card in apart}) == 2
 
 
+def test_the_patient_may_be_what_the_reader_states():
+    card = make_card("fake", "plain_volumes", {}, patient={"rule": "column"})
+    keys = {finish(replace(DRAFT, path=path, patient="p7"), card, CONTEXT).patient_key for path in ("a", "b")}
+    assert len(keys) == 1
+    assert finish(DRAFT, card, CONTEXT) == Rejection("a/b.nii#axial/0001", "patient_unknown")
+
+
+def test_a_published_split_wins_over_the_cards_and_must_be_one():
+    card = make_card("fake", "plain_volumes", {}, split={"rule": "fixed", "default": "train"})
+    assert finish(replace(DRAFT, split="test"), card, CONTEXT).split == "test"
+    assert finish(DRAFT, card, CONTEXT).split == "train"
+    assert finish(replace(DRAFT, split="val"), card, CONTEXT).reason == "split_not_known"
+
+
 def test_a_fixed_split_takes_the_first_glob_that_matches():
     split = {"rule": "fixed", "default": "train", "assign": {"p1/*": "test", "p*": "validation"}}
     card = make_card("fake", "plain_volumes", {}, split=split)
@@ -93,6 +107,12 @@ def test_a_link_may_not_lead_out_of_its_source(tmp_path):
     (tmp_path / "source" / "innocent.txt").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(DataError, match="leaves its source"):
         find_files(tmp_path / "source", "*.txt")
+
+
+def test_a_loop_of_links_is_named(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DataError, match="loop of links"):
+        resolve_inside(tmp_path, "loop/a.txt")
 
 
 def test_files_come_in_name_order_and_none_is_missing(tmp_path):

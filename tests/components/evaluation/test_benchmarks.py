@@ -11,7 +11,6 @@ from components.errors import BenchmarkError
 from components.evaluation.baselines import mean_box, medoid, most_frequent_option, random_option, typical_caption
 from components.evaluation.catalog import find_benchmark, load_benchmarks
 from components.evaluation.items import Answer, Item, item_from_pair
-from components.evaluation.probes import make_probes
 from components.evaluation.published import load_published
 from tests.fakes.benchmarks import LAYOUTS
 from tests.fakes.items import make_item
@@ -26,12 +25,10 @@ CLOSED = make_item(options=("CT", "MR"), gold="MR", question_type="modality")
 
 
 def first_item(name: str, folder: Path) -> Item:
-    """An item of the corpus, a probe, or the first item of the benchmark's published layout."""
+    """An item of the corpus, or the first item of the benchmark's published layout."""
     corpus = {"boxes": BOX, "captions": CAPTION, "closed_questions": CLOSED}
     if name in corpus:
         return corpus[name]
-    if name == "hallucination":
-        return make_probes([make_item(facts=(("label", "lung"),))])[0]
     return load_published(BENCHMARKS[name], LAYOUTS[name](folder)).items[0]
 
 

@@ -44,7 +44,7 @@ def alone(vlm, ask: Ask, option: str, features) -> float:
     ids = torch.tensor([[*prompt, *answer]])
     embeddings = vlm.embed(ids, torch.stack([features[name] for name in ask.images]))
     logits = vlm.model(inputs_embeds=embeddings).logits[0, len(prompt) - 1 : -1]
-    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).mean())
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum())
 
 
 @torch.no_grad()

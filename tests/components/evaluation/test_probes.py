@@ -106,6 +106,7 @@ def test_the_rate_of_hallucination_is_over_absent_objects_alone() -> None:
         Judged(p, Answer(t), BENCHMARK.score(Answer(t), p))
         for p, t in zip(probes, ("yes", "no", "yes"), strict=True)
     ]
-    rate, yes = (metric.compute for metric in BENCHMARK.corpus_metrics)
+    mean, rate, yes = (metric.compute for metric in BENCHMARK.corpus_metrics)
+    assert mean(rows) == pytest.approx((1 / 2 + 1) / 2)  # absent: one of two; present: one of one
     assert rate(rows) == pytest.approx(1 / 2) and yes(rows) == pytest.approx(2 / 3)
     assert math.isnan(rate([]))

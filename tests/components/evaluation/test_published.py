@@ -53,6 +53,7 @@ EXPECTED = {
     ("diagnosis", "test"): (4, {"nothing_to_ask": 1}),
     ("report_generation", "test"): (2, {"report_empty": 1}),
     ("text_perplexity", "test"): (4, {"passage_too_short": 1}),
+    ("hallucination", "test"): (6, {}),
 }
 
 

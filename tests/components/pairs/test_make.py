@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -153,7 +154,7 @@ def test_the_image_index_lists_the_usable_images(settings, fake_run) -> None:
     run_pair(settings)
     run_curate(settings)
     index = pq.read_table(CURATED / "images.parquet")
-    assert index.column_names == ["record_id", "split", "sha256", "entropy", "width", "height"]
+    assert index.column_names == ["record_id", "split", "sha256", "entropy", "width", "height", "brightness"]
     assert set(index["record_id"].to_pylist()) == {record.record_id for record in records}
     assert min(index["entropy"].to_pylist()) > 5
 
@@ -172,6 +173,30 @@ def test_a_pair_that_repeats_words_or_lacks_its_image_is_refused(settings, fake_
     run_curate(settings)
     counts = json.loads((CURATED / "manifest.json").read_text())["counts"]
     assert counts["rejected"] == {"duplicate_text": 15, "record_missing": 15}
+
+
+def test_curation_refuses_an_altered_copy_lists_what_it_touches_and_remembers(settings, fake_run) -> None:
+    from tests.fakes.alterations import altered, encoded, make_picture
+
+    picture = make_picture(5)
+    held_out = make_scan(
+        80, image=encoded(picture), perceptual_hash=spread(80), patient_key="p2", split="test", study_key="s2"
+    )
+    copy = make_scan(81, image=encoded(altered(picture, "flipped", seed=0)), perceptual_hash=spread(81))
+    write_records([*(replace(r, study_key=r.patient_key) for r in corpus()), held_out, copy])
+    run_pair(settings)
+    run_curate(settings)
+    first = files(CURATED)
+    assert rejected(CURATED)[copy.record_id] == "altered_copy_of_held_out_image"
+    touched = pq.read_table(CURATED / "touched.parquet").to_pylist()
+    assert [(row["record_id"], row["way"]) for row in touched] == [(held_out.record_id, "copy")]
+    assert json.loads((CURATED / "manifest.json").read_text())["details"]["held_out_touched"] == {"copy": 1}
+    run_curate(settings)
+    assert files(CURATED) == first
+    listed = settings.model_copy(update={"curate": settings.curate.model_copy(update={"altered_copies": "list"})})
+    run_curate(listed)
+    assert copy.record_id not in rejected(CURATED)
+    assert len(pq.read_table(CURATED / "touched.parquet")) == 1
 
 
 def test_a_patient_in_two_splits_stops_curation(settings, fake_run) -> None:

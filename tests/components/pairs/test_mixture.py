@@ -12,10 +12,22 @@ KINDS = ["caption", "percept"] * 1000
 SOURCES = ["big", "big", "small", "small"] * 500
 
 
-def sampled(ids=IDS, kinds=KINDS, sources=SOURCES, *, seed=1, source_ratios=None, **kind_ratios) -> list[int]:
+LANGUAGES = (["en"] * 5 + ["zh"] * 5) * 200
+
+
+def sampled(
+    ids=IDS, kinds=KINDS, sources=SOURCES, *, seed=1, source_ratios=None, language_ratios=None, **kind_ratios
+) -> list[int]:
     return sample_mixture(
-        ids, kinds, sources, kind_ratios=kind_ratios, source_ratios=source_ratios or {}, seed=seed
-    ).tolist()
+        ids, kinds, sources, LANGUAGES[: len(ids)], kind_ratios=kind_ratios, source_ratios=source_ratios or {},
+        language_ratios=language_ratios or {}, seed=seed,
+    ).tolist()  # fmt: skip
+
+
+def test_a_language_has_a_ratio_of_its_own() -> None:
+    assert {LANGUAGES[row] for row in sampled(percept=1.0, language_ratios={"zh": 0.0})} == {"en"}
+    chinese = sum(LANGUAGES[row] == "zh" for row in sampled(percept=1.0, language_ratios={"zh": 0.2}))
+    assert 60 < chinese < 140
 
 
 def test_a_ratio_of_one_reads_all_and_an_absent_kind_nothing() -> None:

@@ -10,6 +10,7 @@ from components.pairs.parse_back import Known, contradictions, known_of, without
 from components.pairs.surroundings import look_around
 from components.records import PAIR_KINDS, Generator, Record
 from tests.fakes.scans import REGIONS, make_scan, make_study, make_text, studies
+from tests.fakes.tables import GENERATOR
 
 LIVER = "<box> [[0.10, 0.40, 0.45, 0.70]]</box>"
 ELSEWHERE = "<box> [[0.50, 0.40, 0.85, 0.70]]</box>"
@@ -227,3 +228,12 @@ def test_templates_never_contradict_a_random_annotation(records: list[Record]) -
 def test_templates_never_contradict_a_study(seed: int) -> None:
     generator = TemplateGenerator(seed=seed, chinese_share=0.5, max_questions=12, max_regions=4)
     assert refused(make_study(), generator) == []
+
+
+def test_a_sources_caption_may_name_the_plane_that_its_record_does_not_state() -> None:
+    source = Generator("source", "1", "", "none", 0)
+    for plane, reasons in (("not stated", ()), ("axial", ("plane_contradicts",))):
+        record = make_scan(text="A sagittal view.", text_kind="caption", plane=plane)
+        for made_by, expected in ((source, reasons), (GENERATOR, ("plane_contradicts",))):
+            pair = make_text(record, "Describe.", "A sagittal view.", generator=made_by)
+            assert contradictions(pair, [known_of(record)]) == expected

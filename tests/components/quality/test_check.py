@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from components.errors import QualityError
 from components.quality.check import (
+    count_values,
     failing_pairs,
     judge_corpus,
     judge_pairs,
@@ -185,9 +187,16 @@ def test_a_null_never_passes_a_vocabulary(tmp_path: Path) -> None:
 
 def test_sample_takes_kinds_in_turn() -> None:
     ids, kinds = [f"p{i}" for i in range(20)], ["caption"] * 18 + ["percept", "vqa"]
-    chosen = sample_ids(ids, kinds, number=3)
+    chosen = sample_ids(pa.table({"pair_id": ids, "kind": kinds}), number=3)
     assert {kinds[ids.index(name)] for name in chosen} == {"caption", "percept", "vqa"}
-    assert chosen == sample_ids(ids[::-1], kinds[::-1], number=3)
+    assert chosen == sample_ids(pa.table({"pair_id": ids[::-1], "kind": kinds[::-1]}), number=3)
+
+
+def test_values_are_counted_by_split() -> None:
+    table = pa.table({"split": ["train", "train", "test"], "kind": ["vqa", None, "vqa"]})
+    counts = count_values(table, ("split", "kind"))
+    assert counts["kind"] == {"test": {"vqa": 1}, "train": {"": 1, "vqa": 1}}
+    assert counts["split"]["train"] == {"train": 2}
 
 
 def test_an_engine_that_cannot_judge_is_an_error() -> None:

@@ -6,14 +6,17 @@ import pytest
 from components.data.dicom import decode_frames, is_mirrored, open_dicom
 from components.data.image import decode
 from components.data.masks import decode_runs
+from tests.fakes.formats_volumes import identity, write_series
 from tests.fakes.sources import (
     BODY,
+    VOLUME_OPTIONS,
     gradient,
     make_card,
     make_headers_source,
     make_rtstruct_source,
     read_all,
     write_dicom,
+    write_rtstruct,
 )
 
 STILL = np.zeros((16, 24), dtype=np.int16)
@@ -162,3 +165,32 @@ def test_a_patient_the_header_does_not_name_is_refused_under_that_rule(tmp_path)
     by_header = card.model_copy(update={"patient": card.patient.model_copy(update={"rule": "dicom"})})
     records, refused = read_all(tmp_path, by_header)
     assert not records and [r.reason for r in refused] == ["patient_unknown"]
+
+
+def make_referring_source(root, *, refers_to="P-1.ct"):
+    """TCIA's layout: series and structures in folders of their own, two series side by side."""
+    write_series(root / "P-1" / "both", "P-1.ct")
+    for path in (root / "P-1" / "both").iterdir():
+        path.rename(path.with_name(f"ct-{path.name}"))
+    write_series(root / "P-1" / "both", "P-1.late")
+    (root / "P-1" / "RTSTRUCT").mkdir()
+    write_rtstruct(root / "P-1" / "RTSTRUCT" / "1-1.dcm", "GTV-1", identity(refers_to)["SeriesInstanceUID"])
+    options = {**VOLUME_OPTIONS, "series": "**/*.dcm", "planes": {"axial": 1, "coronal": 5}, "match": "reference"}
+    return make_card("fake_tcia", "dicom_rtstruct", options, label_map={"GTV-1": "lung tumour"})
+
+
+def test_contours_find_the_series_they_refer_to_wherever_it_lies(tmp_path):
+    card = make_referring_source(tmp_path)
+    records, refused = read_all(tmp_path, card)
+    assert not refused and len({r.record_id for r in records}) == len(records)
+    drawn = [r for r in records if r.regions and r.plane == "axial"]
+    assert {r.source_path for r in drawn} == {f"fake_tcia/P-1/both/ct-1-{k:03d}.dcm" for k in (4, 5, 6)}
+    assert {r.regions_complete for r in records} == {True, False}
+    only = card.model_copy(update={"options": {**card.options, "unlabelled": "leave"}})
+    assert all(r.regions_complete for r in read_all(tmp_path, only)[0])
+
+
+def test_contours_of_a_series_that_is_not_there_are_named(tmp_path):
+    records, refused = read_all(tmp_path, make_referring_source(tmp_path, refers_to="P-9.ct"))
+    assert [(r.where, r.reason) for r in refused] == [("P-1/RTSTRUCT/1-1.dcm", "series_missing")]
+    assert records and not any(r.regions_complete for r in records)

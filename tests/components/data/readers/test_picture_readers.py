@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.data.readers.slide_tiles import aperio_facts
+from components.data.slides import aperio_facts
 from tests.fakes.sources import (
     BODY_LABELS,
     make_captions_source,

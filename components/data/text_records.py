@@ -1,0 +1,238 @@
+"""Statements of rows become records: one an image, one a set of images, one a text without an image.
+
+An image's record holds all that its rows say. What is said of several images together is a record without
+pixels that names theirs in `compared_with`; a text-only sample is a record without pixels that names none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.data.card import Card
+from components.data.picture_files import Pixels, decode_pixels, iterate_archives, load_member, read_picture
+from components.data.reading import Draft, ReadContext, Rejection, finish
+from components.data.row_mapping import RowFault, Statement
+from components.data.row_store import RowStore
+from components.records import NOT_STATED, Record, SourceQuestion, stable_id
+
+NO_PIXELS = np.zeros((1, 1), dtype=np.uint8)
+Samples = Iterator[Record | Rejection]
+
+
+def join_images(
+    statements: Iterable[Statement | Rejection],
+    root: Path,
+    card: Card,
+    context: ReadContext,
+    *,
+    archives: tuple[str, ...] = (),
+) -> Samples:
+    """Yield the records of all statements: images first, then sets of images, then texts alone.
+
+    Images are files below the root, or members of the archives that match these globs.
+    """
+    with RowStore() as store:
+        for statement in statements:
+            yield from gather(statement, store)
+        if archives:
+            yield from _from_archives(store, archives, root, card, context)
+        else:
+            yield from _from_files(store, root, card, context)
+        yield from finish_gathered(store, card, context)
+
+
+def gather(statement: Statement | Rejection, store: RowStore) -> Iterator[Rejection]:
+    """Keep a statement for later, or yield why not; an id may stand once in a file."""
+    if isinstance(statement, Rejection):
+        yield statement
+    elif statement.id and not store.is_new(statement.where.partition("#")[0], statement.id):
+        yield Rejection(statement.where, "row_id_repeated")
+    else:
+        store.add(statement)
+
+
+def finish_gathered(store: RowStore, card: Card, context: ReadContext) -> Samples:
+    """Yield what is left once the images are read: sets of images, then texts alone."""
+    yield from _sets(store, card, context)
+    yield from (finish_text(statement, card, context) for statement in store.alone())
+
+
+def _from_files(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
+    for image, statements in store.by_image():
+        yield from tell_image(
+            image, statements, lambda path=image: read_picture(root, path), store, card=card, context=context
+        )
+
+
+def _from_archives(
+    store: RowStore, archives: tuple[str, ...], root: Path, card: Card, context: ReadContext
+) -> Samples:
+    store.index()
+    for member in iterate_archives(root, archives):
+        if isinstance(member, Rejection):
+            yield member
+            continue
+        statements = store.of(member.name.removeprefix("./"))
+        if statements and store.is_marked(statements[0].images[0]):
+            yield Rejection(member.where, "image_repeated")
+        elif statements:
+            yield from tell_image(
+                statements[0].images[0],
+                statements,
+                lambda m=member: load_member(m),
+                store,
+                card=card,
+                context=context,
+            )
+    for _, statements in store.unfound():
+        yield from _refuse(statements, "file_missing")
+
+
+def tell_image(
+    image: str,
+    statements: list[Statement],
+    load: Callable[[], bytes],
+    store: RowStore,
+    *,
+    card: Card,
+    context: ReadContext,
+    path: str = "",
+    part: str = "",
+) -> Samples:
+    """Yield the record of one image with all that is said of it, and what of that had to be refused.
+
+    `image` is its name in the store; `path` (by default the same) and `part` are those of its record.
+    """
+    whole, refused = merge(statements)
+    yield from refused
+    try:
+        pixels = decode_pixels(load(), max_side=context.max_side)
+    except RowFault as fault:
+        store.mark(image)
+        yield from _refuse(statements, fault.reason)
+        return
+    made = finish_image(path or image, whole, pixels, card, context, part=part)
+    if isinstance(made, Record):
+        store.mark(image, made.record_id, made.split, path or image)
+    else:
+        store.mark(image)
+    yield made
+
+
+def _refuse(statements: list[Statement], reason: str) -> Samples:
+    """Refuse every row that says something of an image, or the first that only names it."""
+    told = [statement for statement in statements if statement.text or statement.questions]
+    yield from (Rejection(statement.where, reason) for statement in told or statements[:1])
+
+
+def merge(statements: list[Statement]) -> tuple[Statement, list[Rejection]]:
+    """Put the statements about one image together; the first says the split, the text and the image's columns.
+
+    Refused are rows of another split or patient (`image_in_another_split`, `image_of_two_patients`), a second,
+    other text (`second_text_of_image`) and words said before (`row_repeated`).
+    """
+    whole, refused = statements[0], []
+    for other in statements[1:]:
+        reason = _clash(whole, other)
+        if reason:
+            refused.append(Rejection(other.where, reason))
+            continue
+        whole = replace(
+            whole, questions=(*whole.questions, *other.questions), text=whole.text or other.text,
+            text_kind=whole.text_kind or other.text_kind, labels=tuple(sorted({*whole.labels, *other.labels})),
+            facts=tuple(sorted({**dict(other.facts), **dict(whole.facts)}.items())),
+        )  # fmt: skip
+    return whole, refused
+
+
+def _clash(whole: Statement, other: Statement) -> str:
+    if other.split and other.split != whole.split:
+        return "image_in_another_split"
+    if other.patient and other.patient != whole.patient:
+        return "image_of_two_patients"
+    if _starts(whole.questions, other.questions) or (other.text and other.text == whole.text):
+        return "row_repeated"
+    return "second_text_of_image" if other.text and whole.text else ""
+
+
+def _starts(known: tuple[SourceQuestion, ...], new: tuple[SourceQuestion, ...]) -> bool:
+    """Tell whether the same questions were asked before, in this order."""
+    size = len(new)
+    return bool(size) and any(known[at : at + size] == new for at in range(len(known) - size + 1))
+
+
+def finish_image(
+    image: str, statement: Statement, pixels: Pixels, card: Card, context: ReadContext, *, part: str = ""
+) -> Record | Rejection:
+    """Make the record of one image."""
+    draft = Draft(path=image, part=part, pixels=pixels, window="stored", **_said(statement))
+    return _finish(draft, statement, card, context)
+
+
+def finish_text(statement: Statement, card: Card, context: ReadContext) -> Record | Rejection:
+    """Make the record of a text without an image; without a stated patient, it is a person's of its own."""
+    path, _, part = statement.where.partition("#")
+    alone = replace(statement, patient=statement.patient or f"text {statement.where}")
+    return without_pixels(
+        _finish(Draft(path=path, part=part, pixels=NO_PIXELS, **_said(alone)), alone, card, context)
+    )
+
+
+def _sets(store: RowStore, card: Card, context: ReadContext) -> Samples:
+    for images, statements in store.sets():
+        known = [store.record_of(image) for image in images]
+        reason = _set_fault(known)
+        if reason:
+            yield from (Rejection(statement.where, reason) for statement in statements)
+            continue
+        whole, refused = merge(statements)
+        yield from refused
+        named = " ".join(record for record, _, _ in known)
+        draft = Draft(
+            path=known[0][2],
+            part=f"set/{stable_id(*images)}",
+            pixels=NO_PIXELS,
+            compared_with=named,
+            **_said(whole),
+        )
+        yield without_pixels(_finish(draft, replace(whole, split=known[0][1]), card, context))
+
+
+def _set_fault(known: list[tuple[str, str, str]]) -> str:
+    if not all(record for record, _, _ in known):
+        return "image_of_set_refused"
+    return "images_in_different_splits" if len({split for _, split, _ in known}) > 1 else ""
+
+
+def without_pixels(made: Record | Rejection) -> Record | Rejection:
+    """Take the stand-in pixels out of a record that has no image of its own."""
+    if isinstance(made, Rejection):
+        return made
+    return replace(
+        made, image=b"", image_format="", width=0, height=0, sha256="", perceptual_hash="", window=NOT_STATED
+    )  # fmt: skip
+
+
+def _said(statement: Statement) -> dict[str, Any]:
+    return {
+        name: getattr(statement, name)
+        for name in ("patient", "study", "modality", "department", "body_part", "labels", "text", "text_kind",
+                     "questions", "facts")
+    }  # fmt: skip
+
+
+def _finish(draft: Draft, statement: Statement, card: Card, context: ReadContext) -> Record | Rejection:
+    """Finish a draft; what the row states of split, language and patient goes before the card's rule."""
+    ruled = card
+    if statement.patient:
+        stated = card.patient.model_copy(update={"rule": "dicom", "pattern": ""})
+        ruled = card.model_copy(update={"patient": stated})
+    made = finish(draft, ruled, context)
+    if isinstance(made, Rejection):
+        return Rejection(statement.where or made.where, made.reason)
+    return replace(made, split=statement.split or made.split, language=statement.language or made.language)

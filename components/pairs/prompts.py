@@ -1,0 +1,110 @@
+"""What a language model is asked: the prompt forms of Table 2 of the paper (arXiv 2411.14522), in our own words.
+
+The five-tuple <image, modality, label, department, bbox> fills the slots, so the model describes what an
+annotator has seen instead of guessing. The source's own texts, names and paths are never sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from components.pairs.draft import Scene
+from components.pairs.facts import AbsenceFact, BoxFact, PresenceFact
+from components.pairs.wording.language import box_text
+from components.records import NOT_STATED, Record, stable_id
+
+REGION_START = {"en": "This region", "zh": "该区域"}
+TONGUES = {"en": "English", "zh": "Simplified Chinese"}
+MOST_LABELS = 12
+EXPERT = (
+    "You are a medical expert who writes training data about images. You say only what the image shows or the "
+    "annotation states. You never name a person, never give advice, and reply with one JSON object and no other "
+    "words."
+)
+FORMS = {
+    "caption": (
+        'Describe the whole image in detail. Reply {{"caption": "..."}}. Include the visible features that belong '
+        "to the label. What the annotation states may be implied by what you describe; do not speak of an "
+        "annotation. Cover the structures, the background and the texture."
+    ),
+    "region_caption": (
+        'Describe the region inside the box {box} in detail. Reply {{"caption": "..."}}, and begin the caption '
+        'with "{start}". Say what lies in the box and around it, and which features of the label can be seen. Do '
+        "not repeat the numbers of the box and do not speak of an annotation."
+    ),
+    "instruct": (
+        "Write {count} questions about the image and their answers. Reply "
+        '{{"pairs": [{{"question": "...", "answer": "..."}}]}}. Each rests on this image and its label. '
+        "None asks for a definition out of a textbook. Each answer reasons from a visible feature to the label, "
+        "and is precise."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request. `image` is encoded bytes (b"" when none is sent) and `image_hash` the hash of its pixels."""
+
+    kind: str
+    text: str
+    language: str
+    system: str = EXPERT
+    image: bytes = field(default=b"", repr=False)
+    image_format: str = "PNG"
+    image_hash: str = ""
+    temperature: float = 0.0
+    max_tokens: int = 512
+
+    @property
+    def hash(self) -> str:
+        """All that decides the reply beside model and seed."""
+        words = (self.system, self.text, self.image_hash)
+        return stable_id("prompt", *words, repr(float(self.temperature)), self.max_tokens)
+
+
+def make_prompt(
+    kind: str, scene: Scene, *, language: str, box: BoxFact | None = None, count: int = 1,
+    sends_image: bool = True, temperature: float = 0.0, max_tokens: int = 512,
+) -> Prompt:  # fmt: skip
+    """Fill one of FORMS with a record's five-tuple; `count` is the number of questions of "instruct"."""
+    record = scene.record
+    slots = {"box": box_text(box.box) if box else "", "start": REGION_START[language], "count": count}
+    labels = [box.label] if box else _labels(scene)
+    lines = [
+        *_slots(record, labels, box),
+        *_ruled_out(scene),
+        FORMS[kind].format(**slots),
+        f"Write in {TONGUES[language]}.",
+    ]
+    shown = sends_image and bool(record.image)
+    return Prompt(
+        kind, "\n".join(lines), language, image=record.image if shown else b"", image_format=record.image_format,
+        image_hash=record.sha256 if shown else "", temperature=temperature, max_tokens=max_tokens,
+    )  # fmt: skip
+
+
+def _slots(record: Record, labels: Sequence[str], box: BoxFact | None) -> list[str]:
+    plane = f", {record.plane} plane" if record.plane != NOT_STATED else ""
+    lines = [f"Modality: {record.modality}{plane}", f"Department: {record.department}"]
+    if record.body_part not in ("", NOT_STATED):
+        lines.append(f"Part of the body: {record.body_part}")
+    lines.append(f"Label: {'; '.join(labels) or 'none'}")
+    if box is not None:
+        lines.append(f"Box (left, top, right, bottom, 0-1): {box_text(box.box)}")
+    return lines
+
+
+def _labels(scene: Scene) -> list[str]:
+    """Name what is present, with side and number where the annotation knows them."""
+    named = []
+    for fact in scene.all(PresenceFact)[:MOST_LABELS]:
+        sides = sorted(set(fact.sides) - {NOT_STATED, ""})
+        notes = [*sides, *([f"{fact.count} objects"] if fact.count else [])]
+        named.append(f"{fact.label} ({', '.join(notes)})" if notes else fact.label)
+    return named
+
+
+def _ruled_out(scene: Scene) -> list[str]:
+    absent = [fact.label for fact in scene.all(AbsenceFact)][:MOST_LABELS]
+    return [f"Ruled out: {'; '.join(absent)}"] if absent else []

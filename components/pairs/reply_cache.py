@@ -1,0 +1,101 @@
+"""Replies on disk, by (prompt hash, model, seed): a run that was cut off resumes, and a repeat asks nothing.
+
+Each reply is one small JSON file, written aside and renamed. A file that cannot be read is asked for again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.pairs.endpoint import Reply, TextModel
+from components.pairs.prompts import Prompt
+from components.records import stable_id
+from components.tracking.commit import write_json
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    prompt_hash: str
+    model: str
+    seed: int
+    text: str
+    prompt_tokens: int
+    reply_tokens: int
+
+
+@dataclass
+class Usage:
+    """What the replies cost, the same whether they were asked for now or taken from the disk.
+
+    `asked` and `remembered` tell these two apart; they depend on what is on the disk, so they go to the run
+    and never to the manifest.
+    """
+
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    asked: int = 0
+    remembered: int = 0
+
+    def cost(self, *, prompt_price: float, reply_price: float) -> float:
+        """Return money, at prices for a million tokens."""
+        return round((self.prompt_tokens * prompt_price + self.reply_tokens * reply_price) / 1e6, 6)
+
+
+@dataclass
+class RememberingModel:
+    """A text model whose replies are kept in `folder`; safe to call from several threads."""
+
+    model: TextModel
+    folder: Path
+    usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def is_third_party(self) -> bool:
+        """Whether a prompt leaves this machine."""
+        return self.model.is_third_party
+
+    def complete(self, prompt: Prompt, *, seed: int) -> Reply:
+        """Return the remembered reply, or ask and remember."""
+        path = self._path(prompt, seed)
+        reply = _load(path)
+        was_remembered = reply is not None
+        if reply is None:
+            reply = self.model.complete(prompt, seed=seed)
+            stored = _Stored(
+                prompt_hash=prompt.hash, model=self.name, seed=seed, text=reply.text,
+                prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens,
+            )  # fmt: skip
+            write_json(path, stored.model_dump())
+        self._count(reply, was_remembered=was_remembered)
+        return reply
+
+    def _path(self, prompt: Prompt, seed: int) -> Path:
+        key = stable_id(prompt.hash, self.name, seed)
+        return self.folder / key[:2] / f"{key}.json"
+
+    def _count(self, reply: Reply, *, was_remembered: bool) -> None:
+        with self._lock:
+            self.usage.prompt_tokens += reply.prompt_tokens
+            self.usage.reply_tokens += reply.reply_tokens
+            self.usage.asked += not was_remembered
+            self.usage.remembered += was_remembered
+
+
+def _load(path: Path) -> Reply | None:
+    try:
+        stored = _Stored.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return Reply(stored.text, stored.prompt_tokens, stored.reply_tokens)

@@ -1,0 +1,140 @@
+"""How far a new corpus has moved from the last accepted one: population stability index, column by column.
+
+A profile is counts only: classes, image sizes, brightness, text lengths. The check stage writes the profile of
+what it judges; `gmai accept-corpus` makes it the accepted one (`metrics/accepted_profile.json`, kept by git, an
+input of the stage). PSI = sum of (new - old) * ln(new / old) over shares of bins (Siddiqi, Credit Risk
+Scorecards, 2006, section 6); by custom less than 0.1 is stable and more than 0.25 has moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.errors import DataError
+from components.tracking.commit import write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ACCEPTED = Path("metrics/accepted_profile.json")
+PROFILE = "profile.json"
+CLASSES = ("kind", "modality", "department", "task", "source", "language", "question_type", "split")
+# Edges of the bins, open at both ends: pixels, share of full brightness, bits, characters.
+EDGES: dict[str, tuple[float, ...]] = {
+    "shorter side": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+    "longer side": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+    "brightness": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "entropy": (1, 2, 3, 4, 5, 6, 7),
+    "question length": (20, 40, 60, 80, 120, 160, 240, 320, 480),
+    "answer length": (4, 8, 16, 32, 64, 128, 256, 512, 1024),
+}
+LEAST_SHARE = 1e-4  # an empty bin counts as this share, or one new class would be an infinite distance
+STABLE, MOVED = 0.1, 0.25
+Profile = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One column's distance, and the bin that moved most with its old and new share."""
+
+    column: str
+    psi: float
+    bin: str
+    old: float
+    new: float
+
+    @property
+    def verdict(self) -> str:
+        """Say in a word what the distance means."""
+        return "stable" if self.psi < STABLE else "moving" if self.psi < MOVED else "moved"
+
+
+def profile_of(pairs: pa.Table, images: pa.Table) -> Profile:
+    """Count pairs (class columns, conversations) and images (width, height, entropy, brightness) into bins."""
+    profile = {name: _counted(pairs[name]) for name in CLASSES}
+    asked, answered = text_lengths(pairs["conversations"])
+    wide, high = np.asarray(images["width"]), np.asarray(images["height"])
+    numbers: dict[str, np.ndarray[Any, Any]] = {
+        "shorter side": np.minimum(wide, high), "longer side": np.maximum(wide, high),
+        "entropy": np.asarray(images["entropy"]), "question length": asked, "answer length": answered,
+    }  # fmt: skip
+    if "brightness" in images.column_names:
+        numbers["brightness"] = np.asarray(images["brightness"])
+    return profile | {name: _binned(values, EDGES[name]) for name, values in numbers.items()}
+
+
+def text_lengths(conversations: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the characters of all human turns and of all answers."""
+    from components.pairs.columns import arrow_compute
+
+    pc = arrow_compute()
+    turns = conversations.combine_chunks().flatten()
+    lengths = np.asarray(pc.utf8_length(pc.struct_field(turns, "value")))
+    is_human = np.asarray(pc.equal(pc.struct_field(turns, "speaker"), "human"))
+    return lengths[is_human], lengths[~is_human]
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted((row["values"] or "", row["counts"]) for row in column.value_counts().to_pylist()))
+
+
+def _binned(values: np.ndarray[Any, Any], edges: Sequence[float]) -> dict[str, int]:
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+    names = [f"< {edges[0]:g}", *(f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False))]
+    return {name: int(count) for name, count in zip([*names, f">= {edges[-1]:g}"], counts, strict=True)}
+
+
+def stability(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[float, str]:
+    """Return the population stability index of two counts, and the bin that contributes most ("" for none)."""
+    names = sorted(old.keys() | new.keys())
+    if not sum(old.values()) or not sum(new.values()):
+        return 0.0, ""
+    shares = [np.array([counts.get(name, 0) for name in names]) / sum(counts.values()) for counts in (old, new)]
+    before, after = (np.maximum(share, LEAST_SHARE) for share in shares)
+    parts = (after - before) * np.log(after / before)
+    return round(float(parts.sum()), 6), names[int(parts.argmax())] if parts.any() else ""
+
+
+def drift_between(old: Profile, new: Profile) -> list[Drift]:
+    """Compare two profiles column by column, the farthest first; a column of one side only is left out."""
+    found = []
+    for column in sorted(old.keys() & new.keys()):
+        psi, name = stability(old[column], new[column])
+        before, after = (
+            counts[column].get(name, 0) / max(1, sum(counts[column].values())) for counts in (old, new)
+        )
+        found.append(Drift(column, psi, name, round(before, 6), round(after, 6)))
+    return sorted(found, key=lambda drift: (-drift.psi, drift.column))
+
+
+def load_profile(path: Path = ACCEPTED) -> Profile | None:
+    """Read a profile, None when there is none.
+
+    Raises:
+        DataError: the file is no profile.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        return {str(name): {str(k): int(v) for k, v in counts.items()} for name, counts in content.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"not a profile: {error}", where=str(path), fix="gmai accept-corpus") from error
+
+
+def accept_corpus(checked: Path, *, target: Path = ACCEPTED) -> None:
+    """Make the checked corpus the one that later ones are compared with.
+
+    Raises:
+        DataError: no corpus has passed the check.
+    """
+    profile = load_profile(checked / PROFILE)
+    if profile is None:
+        raise DataError("no checked corpus", where=str(checked), fix="dvc repro check")
+    write_json(target, profile)

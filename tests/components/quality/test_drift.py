@@ -1,0 +1,97 @@
+"""How far a corpus moved is a number, shown in the report, and stops the gate only when the settings say so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.errors import DataError, QualityError
+from components.quality.check import read_profile, run_check
+from components.quality.drift import (
+    EDGES,
+    PROFILE,
+    Drift,
+    accept_corpus,
+    drift_between,
+    load_profile,
+    stability,
+    text_lengths,
+)
+from tests.fakes.tables import make_corpus, write_corpus
+
+CHECKED = Path("artifacts/checked")
+
+
+def test_the_index_is_zero_for_equal_shares_and_that_of_a_hand_made_example() -> None:
+    assert stability({"a": 5, "b": 5}, {"a": 50, "b": 50}) == (0.0, "")
+    psi, name = stability({"a": 50, "b": 50}, {"a": 80, "b": 20})
+    assert psi == pytest.approx(0.3 * np.log(1.6) - 0.3 * np.log(0.4), abs=1e-6)
+    assert name == "b"
+
+
+def test_a_class_never_seen_before_is_far_and_finite_and_nothing_has_no_distance() -> None:
+    psi, name = stability({"CT": 100}, {"CT": 50, "MR": 50})
+    assert (name, 3 < psi < 10) == ("MR", True)
+    assert stability({}, {"CT": 1}) == stability({"CT": 1}, {}) == (0.0, "")
+
+
+def test_columns_come_farthest_first_with_the_bin_that_moved_and_a_word() -> None:
+    old = {"kind": {"vqa": 90, "caption": 10}, "split": {"train": 9}, "gone": {"x": 1}}
+    new = {"kind": {"vqa": 10, "caption": 90}, "split": {"train": 90}, "fresh": {"x": 1}}
+    far, same = drift_between(old, new)
+    assert (far.column, far.old, far.new, far.verdict) == ("kind", 0.9, 0.1, "moved") or far.bin == "caption"
+    assert (same.column, same.psi, same.verdict) == ("split", 0.0, "stable")
+    assert Drift("x", 0.2, "", 0, 0).verdict == "moving"
+
+
+def test_lengths_are_characters_of_questions_and_of_answers() -> None:
+    talk = [{"speaker": "human", "value": "1234"}, {"speaker": "gpt", "value": "肝脏"}]
+    column = pa.chunked_array([pa.array([talk, talk * 2])])
+    asked, answered = text_lengths(column)
+    assert (asked.tolist(), answered.tolist()) == ([4, 4, 4], [2, 2, 2])
+
+
+def test_a_profile_counts_every_pair_and_image_once_a_column(settings) -> None:
+    records, pairs = make_corpus()
+    root = write_corpus(Path("artifacts"), records, pairs)
+    profile = read_profile(root / "curated")
+    assert sum(profile["kind"].values()) == len(pairs)
+    assert sum(profile["shorter side"].values()) == len(records)
+    assert profile["shorter side"]["32 to 64"] == len(records)
+    assert len(profile["answer length"]) == len(EDGES["answer length"]) + 1
+    assert "brightness" not in profile  # an index of before has none
+
+
+def test_the_stage_writes_a_profile_and_the_next_corpus_is_compared_with_the_accepted(settings, fake_run) -> None:
+    records, pairs = make_corpus()
+    write_corpus(Path("artifacts"), records, pairs)
+    with pytest.raises(DataError, match="no checked corpus"):
+        accept_corpus(CHECKED)
+    run_check(settings)
+    assert json.loads((CHECKED / "results.json").read_text())["drift"] == {}
+    accept_corpus(CHECKED)
+    assert load_profile() == load_profile(CHECKED / PROFILE)
+    moved = [replace(pair, language="zh") if n % 2 else pair for n, pair in enumerate(pairs)]
+    write_corpus(Path("artifacts"), records, moved)
+    run_check(settings)
+    results = json.loads((CHECKED / "results.json").read_text())
+    assert results["passed"]
+    assert results["drift"]["language"] > 0.25
+    page = (CHECKED / "report.html").read_text()
+    assert "Drift since the accepted corpus" in page
+    assert '<td class="bad">moved</td>' in page
+    strict = settings.model_copy(update={"check": settings.check.model_copy(update={"max_drift": 0.25})})
+    with pytest.raises(QualityError, match=r"drift \(\d of \d+\): language"):
+        run_check(strict)
+
+
+def test_a_torn_profile_is_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text('{"kind": 7}')
+    with pytest.raises(DataError, match="not a profile"):
+        load_profile(tmp_path / "profile.json")
+    assert load_profile(tmp_path / "absent.json") is None

@@ -1,0 +1,60 @@
+"""docs/sources.md names every field, vocabulary term, reader and rejection reason, and its example is a card."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.data.card import Card, parse_card
+from components.data.catalog import card_files, find_reader, reader_names
+from components.data.reading import parse_options
+from components.records import DEPARTMENTS, MODALITIES, TASKS
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "sources.md").read_text()
+PAGES = PAGE + "".join(path.read_text() for path in sorted((ROOT / "docs" / "readers").glob("*.md")))
+WORDS = " ".join(PAGE.split())
+# How the readers name a reason: an exception or a Rejection whose text is one snake_case word.
+REASON = re.compile(
+    r"(?:Refused|VolumeRefused|RowFault|Rejection)\((?:[^()]|\([^()]*\))*?\"([a-z]+(?:_[a-z0-9]+)+)\""
+)
+
+
+def reasons() -> list[str]:
+    code = "\n".join(path.read_text() for path in sorted((ROOT / "components" / "data").rglob("*.py")))
+    return sorted(set(REASON.findall(code)))
+
+
+def test_every_field_of_a_card_is_explained():
+    assert [name for name in Card.model_fields if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("vocabulary", [MODALITIES, DEPARTMENTS, TASKS])
+def test_every_term_of_a_vocabulary_is_listed(vocabulary):
+    assert [term for term in vocabulary if term not in WORDS] == []
+
+
+def test_every_reader_has_a_row_or_a_page():
+    assert [name for name in reader_names() if f"`{name}`" not in PAGES] == []
+
+
+def test_every_card_to_copy_is_there():
+    copied = set(re.findall(r"`conf/sources/([a-z0-9_/]+)\.yaml`", PAGE))
+    files = {path.relative_to("conf/sources").with_suffix("").as_posix() for path in card_files().values()}
+    assert {"ct/kits23", "mixture/slake"} <= copied - {"corpus/sample"} <= files
+
+
+def test_every_rejection_reason_is_explained():
+    found = reasons()
+    assert {"file_missing", "label_not_in_vocabulary", "volume_not_finite"} <= set(found)
+    assert [reason for reason in found if f"`{reason}`" not in PAGES] == []
+
+
+def test_the_worked_example_is_a_card():
+    raw = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)[-1])
+    card = parse_card(raw, where="docs/sources.md")
+    parse_options(find_reader(card.reader).Options, card)
+    assert card.labels == ("lung",)
