@@ -5,6 +5,7 @@ B packs in a micro-batch, L tokens of its longest pack, N its images, S image si
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,16 @@ def pairs_of_tokens(pack: Pack) -> np.ndarray:
     before = np.concatenate([[0], np.cumsum(branches)[:-1]]) if count else np.zeros(0, np.int64)
     numbers = before[segments] + pack.branches - 1
     return np.where(pack.branches > 0, numbers, -1)
+
+
+def deaf_to_requests(_worker: int) -> None:
+    """Let a loading process outlive the signals that ask its trainer for a checkpoint.
+
+    Schedulers signal a whole process group; a loading process that obeyed would fail the very step that the
+    checkpoint is to be taken after. It ends with its trainer, whose death it watches for.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class PackDataset(Dataset[tuple[str, Pack]]):
@@ -186,5 +197,6 @@ class PackDataModule(lightning.LightningDataModule):
             seed=self.seed,
         )
         return StatefulDataLoader(
-            packs, batch_size=self.micro_batch, sampler=sampler, num_workers=self.workers, collate_fn=self.collator
-        )
+            packs, batch_size=self.micro_batch, sampler=sampler, num_workers=self.workers,
+            collate_fn=self.collator, worker_init_fn=deaf_to_requests,
+        )  # fmt: skip

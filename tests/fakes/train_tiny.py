@@ -14,7 +14,9 @@ from drills.kill_training import STAGE, make_packs, tiny_settings
 
 def main(strategy: str, devices: str, steps: str) -> None:
     cluster = {"strategy": strategy, "devices": int(devices)}
-    settings = tiny_settings(steps=int(steps), every=4, workers=0, cluster=cluster)
+    settings = tiny_settings(
+        steps=int(steps), every=4, workers=int(os.environ.get("WORKERS", "0")), cluster=cluster
+    )
     if not Path("artifacts").is_dir() and int(os.environ.get("RANK", "0")) == 0:
         make_packs(settings)
     logged = StageRun.log_metrics
@@ -25,7 +27,8 @@ def main(strategy: str, devices: str, steps: str) -> None:
             with Path("losses.jsonl").open("a") as handle:
                 handle.write(json.dumps([step, metrics["loss"], metrics["supervised_tokens"]]) + "\n")
         if os.environ.get("STOP_AT") == str(step) and "loss" in metrics:
-            os.kill(os.getpid(), 15)
+            number = int(os.environ.get("STOP_SIGNAL", "15"))
+            (os.killpg if os.environ.get("STOP_GROUP") else os.kill)(os.getpid(), number)
 
     StageRun.log_metrics = log
     run_train(settings, STAGE)

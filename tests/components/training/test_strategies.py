@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from components.model.vlm import compose_vlm
 from components.settings import Cluster
 from components.tracking.tables import iterate_rows
+from components.training.continuation import REQUEUE
 from components.training.strategies import ShardedStrategy, blocks_of, make_strategy
 from drills.kill_training import STAGE, make_packs, tiny_settings
 from tests.fakes.models import tiny_model
@@ -35,13 +36,14 @@ def cluster(**changes):
     return Cluster(**{**values, **changes})
 
 
-def train(folder, strategy, devices, port, *, stop_at=-1):
+def train(folder, strategy, devices, port, *, stop_at=-1, **more):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-                   "OMP_NUM_THREADS": "1", "STOP_AT": str(stop_at)}  # fmt: skip
+                   "OMP_NUM_THREADS": "1", "STOP_AT": str(stop_at), **more}  # fmt: skip
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices), "--master-port",
                 str(port)] if devices > 1 else [sys.executable]  # fmt: skip
     command = [*launcher, str(SCRIPT), strategy, str(devices), str(STEPS)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False,
+                          start_new_session=True)  # fmt: skip
 
 
 def losses(folder):
@@ -100,6 +102,20 @@ def test_two_processes_stop_together_and_one_process_can_go_on(strategy, port, s
     assert packs_a_step(tmp_path) == packs_a_step(single)
     # One process is another layout and so another execution; two processes started twice are one.
     assert stage_runs(tmp_path) == (2 if strategy == "ddp" else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [15, 10], ids=["SIGTERM", "SIGUSR1"])
+def test_a_signal_to_the_whole_group_spares_the_loading_processes(number, single, tmp_path):
+    """Schedulers signal every process of a job; the trainer still takes its checkpoint and leaves with 75."""
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+    group = {"WORKERS": "2", "STOP_GROUP": "yes", "STOP_SIGNAL": str(number)}
+    stopped = train(tmp_path, "auto", 1, 0, stop_at=5, **group)
+    assert stopped.returncode == REQUEUE, stopped.stderr[-2000:]
+    done = train(tmp_path, "auto", 1, 0, WORKERS="2")
+    assert done.returncode == 0 and "step-00000006" in done.stderr
+    assert all(torch.equal(weights(tmp_path)[name], value) for name, value in weights(single).items())
 
 
 def stage_runs(folder):
