@@ -9,7 +9,7 @@ PRESET ?=
 CRON ?= 0 3 * * 0
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-SOURCES := components flows tests docs benchmarks
+SOURCES := components flows tests docs benchmarks drills
 
 # A stamp's name holds its inputs' hash: an unchanged lock file is never installed twice, a changed one always is.
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
@@ -54,7 +54,7 @@ run: venv data-packages ## run the pipeline to a promoted model (PRESET=tiny for
 	@$(BIN)/python -m flows.run $(if $(PRESET),--preset $(PRESET))
 
 test: venv data-packages ## run the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 lint: venv ## format, lint, types, import contract
 	$(BIN)/ruff format --check $(SOURCES)

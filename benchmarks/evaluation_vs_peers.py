@@ -81,7 +81,7 @@ def _option_score(vlm: VLM, image: Image.Image, prompt: list[int], option: str) 
         inputs_embeds=vlm.embed(ids, vlm.encode_images([image])), use_cache=False
     )
     logits = vlm.model.lm_head(output.last_hidden_state[0, len(prompt) - 1 : -1]).float()
-    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum()) / len(answer)
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum())
 
 
 def ours_open(vlm: VLM, asks: Sequence[Ask], images: dict[str, Image.Image], *, tokens: int) -> list[str]:

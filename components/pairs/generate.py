@@ -19,7 +19,7 @@ from components.pairs.wording.english import WORDING as ENGLISH
 from components.pairs.wording.language import TermMissing, Wording
 from components.records import Generator, Pair, Record, Turn, stable_id
 
-VERSION = "1"
+VERSION = "2"
 PLACEHOLDER = "<image>"
 Maker = Callable[[Scene, Wording, Random], Draft | None]
 

@@ -7,7 +7,7 @@ count only where it varies. Each maker returns a Draft, or None where the annota
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from components.pairs.draft import Draft, Scene, choice, yes_no
@@ -31,6 +31,7 @@ from components.pairs.glossary import (
     modality_group,
     plural,
 )
+from components.pairs.surroundings import commonness
 from components.pairs.wording.language import Wording, box_text
 from components.records import MODALITIES, stable_id
 
@@ -41,11 +42,15 @@ Maker = Callable[[Scene, Wording, Random], Draft | None]
 
 
 def ask_modality(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
-    """Ask for the modality; one wrong choice is a near confusion, the others come from all."""
+    """Ask for the modality; one wrong choice is a near confusion, the others are common in the corpus.
+
+    Were they drawn evenly, a guesser who never looks would take the one choice he has met before.
+    """
     truth = scene.all(ModalityFact)[0].modality
-    near = modality_group(truth)
-    wrong = _sample(rng, near, 2 if near else 0)
-    wrong += _sample(rng, [m for m in MODALITIES if m != truth and m not in wrong], NUM_OPTIONS - 1 - len(wrong))
+    wrong = _sample(rng, modality_group(truth), 1)
+    rest = [modality for modality in MODALITIES if modality != truth and modality not in wrong]
+    weights = [commonness(scene.around.modalities[modality]) for modality in rest]
+    wrong += _weighted(rng, rest, weights, NUM_OPTIONS - 1 - len(wrong))
     names = [wording.modality(name) for name in (truth, *wrong)]
     return choice(
         "modality", wording.say("modality_question", rng), names, names[0], wording=wording, rng=rng
@@ -63,14 +68,14 @@ def ask_plane(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
 
 
 def ask_organ(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
-    """Ask for the part of the body; wrong choices lie in other regions of the body."""
+    """Ask for the part of the body; wrong choices lie in other regions, those that the corpus shows first."""
     parts = scene.all(BodyPartFact)
     truth = parts[0].body_part if parts else ""
     own = body_regions(truth)
     wrong = [part for part in BODY_PART_CHOICES if not own & body_regions(part)]
     if not truth or len(wrong) < NUM_OPTIONS - 1:
         return None
-    options = _names(wording, (truth, *_apart(rng, wrong, NUM_OPTIONS - 1)))
+    options = _names(wording, (truth, *_apart(rng, wrong, NUM_OPTIONS - 1, scene.around.body_parts)))
     return choice("organ", wording.say("organ_question", rng), options, options[0], wording=wording, rng=rng)
 
 
@@ -226,10 +231,11 @@ def _weighted(rng: Random, pool: Sequence[str], weights: Sequence[float], size: 
     return [item for _, item in sorted(keys, reverse=True)[:size]]
 
 
-def _apart(rng: Random, pool: Sequence[str], size: int) -> list[str]:
-    """Draw body parts of which no two share a region."""
+def _apart(rng: Random, pool: Sequence[str], size: int, shown: Mapping[str, int]) -> list[str]:
+    """Draw body parts of which no two share a region, by how often the corpus shows the region."""
     chosen: list[str] = []
-    for part in rng.sample(list(pool), len(pool)):
+    counts = [sum(n for part, n in shown.items() if body_regions(part) & body_regions(item)) for item in pool]
+    for part in _weighted(rng, pool, [commonness(count) for count in counts], len(pool)):
         if len(chosen) < size and not any(body_regions(part) & body_regions(other) for other in chosen):
             chosen.append(part)
     return chosen

@@ -30,13 +30,18 @@ class Partner:
 
 @dataclass
 class Surroundings:
-    """Counts over one source, gathered by `look_around`."""
+    """Counts over one source, gathered by `look_around`.
+
+    `modalities` and `body_parts` are counts of images over the whole corpus.
+    """
 
     present: Counter[str] = field(default_factory=Counter)
     absent: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
+    modalities: Counter[str] = field(default_factory=Counter)
+    body_parts: Counter[str] = field(default_factory=Counter)
 
     def acceptance(self, label: str, *, is_present: bool) -> float:
         """Return how often a yes (or no) about a label may be asked so that both are equally common, 0-1."""
@@ -60,9 +65,20 @@ class Surroundings:
 def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
     """Gather the surroundings of each source."""
     found: dict[str, Surroundings] = defaultdict(Surroundings)
+    modalities: Counter[str] = Counter()
+    body_parts: Counter[str] = Counter()
     for record in records:
         _add(found[record.source], record)
+        modalities[record.modality] += 1
+        body_parts[record.body_part] += 1
+    for around in found.values():
+        around.modalities, around.body_parts = modalities, body_parts
     return dict(found)
+
+
+def commonness(count: int) -> float:
+    """Weigh by powers of two, so that a few records more change no draw: 1 for none, 2 for 1, 4 for 2-3, …"""
+    return float(2 ** count.bit_length())
 
 
 def _add(around: Surroundings, record: Record) -> None:

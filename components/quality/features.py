@@ -186,7 +186,7 @@ def _with_sets(records: pd.DataFrame) -> pd.DataFrame:
     """Count what a record without pixels says of several images as stated of each of them."""
     sets = records.loc[records["speaks_of"] != "", ["speaks_of", "num_statements"]]
     named = sets.assign(speaks_of=sets["speaks_of"].str.split(" ")).explode("speaks_of")
-    said = named.groupby("speaks_of")["num_statements"].sum()
+    said = named["num_statements"].groupby(keys_of(named["speaks_of"].tolist())).sum()
     stated = records["num_statements"] + said.reindex(records.index).fillna(0).astype("int64")
     return records.drop(columns="speaks_of").assign(num_statements=stated)
 

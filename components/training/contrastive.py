@@ -2,7 +2,7 @@
 
 SigLIP's sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1) between images and their texts of the
 training split. Texts that say the same count as matches of each other, since slices of one volume share
-captions.The text side is the mean of the language model's frozen token embeddings, the image side the mean of
+captions. The text side is the mean of the language model's frozen token embeddings, the image side the mean of
 the projected image tokens, drawn onto it by its cosine as well (the sigmoid loss alone only orders images by
 likeness): encoder and projector end where the language model keeps the words, and stage I goes on from there.
 Images are shifted, scaled and re-lit at random, never mirrored, because left and right carry meaning.

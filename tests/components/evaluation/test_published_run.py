@@ -11,13 +11,14 @@ import yaml
 
 from components.errors import BenchmarkMissing
 from components.evaluation import published_run
-from components.evaluation.catalog import find_benchmark
+from components.evaluation.catalog import find_benchmark, load_benchmarks
 from components.evaluation.items import Judged, Publication, Question, Refused
 from components.evaluation.published_run import Wanted, run_published
 from components.model.vlm import save_vlm
 from components.settings import Settings, settings_from
 from components.tracking.commit import write_json
 from components.tracking.tables import read_table
+from tests.fakes.benchmarks import LAYOUTS
 from tests.fakes.items import make_item
 from tests.fakes.tables import make_corpus, png, write_corpus
 
@@ -43,18 +44,25 @@ def submit(rows: list[Judged], folder: Path) -> None:
 
 
 @pytest.fixture
-def settings(vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def world(vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings and a tiny model in an empty working folder."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
     raw["evaluation"] |= {"max_new_tokens": 4, "batch_size": 4, "bootstrap": 100}
     raw["work_root"] = "artifacts"
     monkeypatch.chdir(tmp_path)
     made = settings_from(raw, where="test")
     save_vlm(vlm.model, vlm.processor, made.work_root / "models" / made.recipe.final_stage)
+    return made
+
+
+@pytest.fixture
+def settings(world: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same, with the closed questions given published files."""
     splits = {"test": "held out", "train": "to learn from"}
     publication = Publication(splits, {name: (f"{name}.json",) for name in splits}, read, obtain="ask its authors")
     benchmark = replace(find_benchmark("closed_questions"), publication=publication, submission=submit)
     monkeypatch.setattr(published_run, "find_benchmark", lambda name: benchmark)
-    return made
+    return world
 
 
 @pytest.fixture
@@ -105,3 +113,23 @@ def test_a_limit_bounds_the_items(settings: Settings, data: Path) -> None:
 def test_missing_files_say_how_to_obtain_them(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkMissing, match="ask its authors"):
         run_published(settings, Wanted("closed_questions", tmp_path / "nowhere"))
+
+
+LAYOUT_NAMES = sorted(name for name in LAYOUTS if load_benchmarks()[name].publication)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vqa_rad", *(pytest.param(name, marks=pytest.mark.slow) for name in LAYOUT_NAMES if name != "vqa_rad")],
+)
+def test_every_benchmark_runs_on_a_fake_of_its_published_layout(
+    world: Settings, tmp_path: Path, name: str
+) -> None:
+    """Images in one row may be of several questions, several in one, in files or in tables, or none at all."""
+    output = run_published(world, Wanted(name, LAYOUTS[name](tmp_path / "published")))
+    metrics = json.loads((output / "scores.json").read_text())
+    whole = [row for row in metrics["scores"] if row["benchmark"] == name]
+    headline = load_benchmarks()[name].metrics[0]
+    assert whole and whole[0]["metric"] == headline and whole[0]["n"] == metrics["details"]["published"]["asked"]
+    assert all(row["low"] <= row["value"] and len(row["fingerprint"]) == 64 for row in whole)
+    assert (output / "report.html").stat().st_size > 5000

@@ -188,3 +188,11 @@ def test_pairs_carry_their_records_columns_and_survive_a_row(pairs: list[Pair]) 
     assert (mine.generator.name, mine.generator.seed, len(mine.generator.prompt_hash)) == ("templates", 7, 20)
     assert pair_from_row(next(to_rows([mine]))) == mine
     assert len({pair.pair_id for pair in pairs}) == len(pairs)
+
+
+def test_a_guesser_who_knows_the_corpus_gains_little_from_the_choices() -> None:
+    records = [make_scan(n, modality="CT" if n % 2 else "MR") for n in range(80)]
+    generator = TemplateGenerator(seed=7, chinese_share=0.0, max_questions=6, max_regions=0)
+    asked = [pair for pair in made(records, generator, kinds=("percept",)) if pair.question_type == "modality"]
+    both = [pair for pair in asked if {"CT", "MR"} <= set(pair.options)]
+    assert len(asked) > 40 and len(both) > 0.8 * len(asked)

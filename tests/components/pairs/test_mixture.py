@@ -19,8 +19,8 @@ def sampled(
     ids=IDS, kinds=KINDS, sources=SOURCES, *, seed=1, source_ratios=None, language_ratios=None, **kind_ratios
 ) -> list[int]:
     return sample_mixture(
-        ids, kinds, sources, LANGUAGES[: len(ids)], kind_ratios=kind_ratios, source_ratios=source_ratios or {},
-        language_ratios=language_ratios or {}, seed=seed,
+        ids, kinds, sources, (LANGUAGES * 2)[: len(ids)], kind_ratios=kind_ratios,
+        source_ratios=source_ratios or {}, language_ratios=language_ratios or {}, seed=seed,
     ).tolist()  # fmt: skip
 
 
