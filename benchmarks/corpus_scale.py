@@ -62,8 +62,8 @@ def synthetic_images(rows: int) -> tuple[pa.Table, int]:
     split = np.where(drawn < HELD_OUT_SHARE / 2, 0, np.where(drawn < HELD_OUT_SHARE, 1, 2))
     held_out, train = np.flatnonzero(split < 2), np.flatnonzero(split == 2)
     thumbnails = random.integers(0, 256, size=(rows, CELLS), dtype=np.uint8)
-    blobs = random.integers(0, 256, size=(len(held_out), 6, 6)).astype(np.float32)
-    bases = np.repeat(np.repeat(blobs, BASE // 6, axis=1), BASE // 6, axis=2).astype(np.uint8).reshape(-1, BASE**2)
+    blobs = random.integers(0, 256, size=(len(held_out), 6, 6), dtype=np.uint8)
+    bases = np.repeat(np.repeat(blobs, BASE // 6, axis=1), BASE // 6, axis=2).reshape(-1, BASE**2)
     planted = min(len(held_out), max(1, int(rows * PLANTED_SHARE)))
     flipped = variants(bases[:planted], SEARCHED)[:, len(crops(SEARCHED))]
     thumbnails[train[:planted]] = np.rint(flipped).astype(np.uint8)

@@ -33,6 +33,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 FILES_OF_A_KIND = 2
+GONE = {"absent", "folder_in_its_place"}
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 TABLES, NESTED, MARKUP, ARCHIVES = {".csv", ".tsv"}, {".json", ".jsonl"}, {".xml"}, {".zip", ".tar"}
 TEXTS = TABLES | NESTED | MARKUP | {".txt", ".yaml", ".yml"}
@@ -57,6 +58,12 @@ def replace_bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 def replace_text(change: Callable[[str], str]) -> Callable[[Path], None]:
     """Make a spoiler out of a function over the file's text."""
     return replace_bytes(lambda content: change(content.decode("utf-8", "replace")).encode())
+
+
+def wrong_magic(content: bytes) -> bytes:
+    """Spoil the bytes that say what a file is; a DICOM file has them behind 128 bytes that say nothing."""
+    start = 128 if content[128:132] == b"DICM" else 0
+    return content[:start] + b"WRONGMAGICWRONG!" + content[start + 16 :]
 
 
 def _to_folder(path: Path) -> None:
@@ -140,7 +147,7 @@ ANY = (
 )
 BINARY = (
     Spoiling("truncated", replace_bytes(lambda content: content[: len(content) // 2])),
-    Spoiling("wrong_magic", replace_bytes(lambda content: b"WRONGMAGICWRONG!" + content[16:])),
+    Spoiling("wrong_magic", replace_bytes(wrong_magic)),
     Spoiling("text_in_its_place", replace_bytes(lambda _: b"404: Not Found\n" * 20)),
 )
 PICTURE = (
@@ -203,6 +210,8 @@ def spoilings_of(path: Path) -> tuple[Spoiling, ...]:
     """Return every way to spoil a file of this kind."""
     kind = path.suffix.lower()
     general = TEXT if kind in TEXTS else BINARY
+    if kind == ".raw":
+        general = tuple(one for one in BINARY if one.name != "wrong_magic")  # bare pixels have none
     return ANY + general + tuple(one for kinds, some in BY_KIND if kind in kinds for one in some)
 
 
@@ -239,7 +248,10 @@ def read_within(root: Path, card: Any, seconds: int) -> tuple[list[Any], list[An
         signal.alarm(0)
 
 
-def verdict(root: Path, card: Any, sound: tuple[int, int], spoiling: Spoiling, seconds: int) -> str:
+Read = tuple[list[Any], list[Any]]  # records and rejections
+
+
+def verdict(root: Path, card: Any, sound: Read, spoiling: Spoiling, seconds: int) -> str:
     """Return "" when the spoilt source was named (or may be kept), else what went wrong."""
     from components.errors import ProjectError
 
@@ -253,11 +265,23 @@ def verdict(root: Path, card: Any, sound: tuple[int, int], spoiling: Spoiling, s
         if isinstance(error, KeyboardInterrupt):
             raise
         return f"crash: {type(error).__name__}: {error}"[:160]
+    return judged(records, refused, sound, spoiling)
+
+
+def judged(records: list[Any], refused: list[Any], sound: Read, spoiling: Spoiling) -> str:
+    """Return what is wrong with a read that ended, "" for nothing."""
     if any(".." in record.source_path or OUTSIDE in record.source_path for record in records):
         return "escape"
-    if not spoiling.must_refuse or len(refused) > sound[1]:
-        return ""
-    return "silent keep" if len(records) >= sound[0] else "silent loss"
+    if not spoiling.must_refuse or any(one not in sound[1] for one in refused) or records == sound[0]:
+        return ""  # equal records: nothing of this file reaches one, spoilt or not
+    return "silent keep" if len(records) >= len(sound[0]) else "silent loss"
+
+
+def is_named(root: Path, relative: Path) -> bool:
+    """Tell whether a table or document of the source names a file: only then can it be known to be absent."""
+    texts = (path for path in root.rglob("*") if path.is_file() and path.suffix.lower() in TEXTS)
+    named = relative.stem.encode() if len(relative.stem) > 3 else relative.name.encode()
+    return any(named in path.read_bytes() for path in texts if path != root / relative)
 
 
 def tries(only: str, seconds: int, scratch: Path) -> Iterator[tuple[str, str]]:
@@ -268,7 +292,7 @@ def tries(only: str, seconds: int, scratch: Path) -> Iterator[tuple[str, str]]:
         original = scratch / "original" / name
         original.mkdir(parents=True)
         card = maker(original)
-        sound = tuple(len(rows) for rows in read_within(original, card, seconds))
+        sound = read_within(original, card, seconds)
         for relative in some_files(original):
             for spoiling in spoilings_of(relative):
                 root = scratch / "spoilt" / card.name
@@ -279,7 +303,9 @@ def tries(only: str, seconds: int, scratch: Path) -> Iterator[tuple[str, str]]:
                 spoiling.spoil(root / relative)
                 if (root / relative).is_file() and (root / relative).read_bytes() == before:
                     continue
-                found = verdict(root, card, (sound[0], sound[1]), spoiling, seconds)
+                found = verdict(root, card, sound, spoiling, seconds)
+                if found.startswith("silent") and spoiling.name in GONE and not is_named(original, relative):
+                    found = ""  # a folder that is merely listed does not say what is missing from it
                 yield f"{card.reader} {relative.as_posix()} {spoiling.name}", found
 
 

@@ -58,7 +58,8 @@ def iterate_studies(root: Path, names: MimicStudies) -> Iterator[Study | Rejecti
         CardInvalid: a table lacks its published columns.
         DatasetMissing: a table is absent.
     """
-    views = _views(root, names)
+    views, malformed = _views(root, names)
+    yield from malformed
     rows = iterate_tables(root, (Table(file=names.split_table, form="delimited"),), needed=SPLIT_COLUMNS)
     for _, group in groupby(rows, key=_study_of):
         images = []
@@ -72,12 +73,14 @@ def iterate_studies(root: Path, names: MimicStudies) -> Iterator[Study | Rejecti
             yield _study(images, names, views)
 
 
-def _views(root: Path, names: MimicStudies) -> dict[str, str]:
+def _views(root: Path, names: MimicStudies) -> tuple[dict[str, str], list[Rejection]]:
+    """Return {picture: view} and what of the table could not be read."""
     if not names.metadata_table:
-        return {}
+        return {}, []
     table = Table(file=names.metadata_table, form="delimited")
-    rows = iterate_tables(root, (table,), needed=METADATA_COLUMNS)
-    return {row.values["dicom_id"]: row.values["ViewPosition"] for row in rows if isinstance(row, Row)}
+    rows = list(iterate_tables(root, (table,), needed=METADATA_COLUMNS))
+    views = {row.values["dicom_id"]: row.values["ViewPosition"] for row in rows if isinstance(row, Row)}
+    return views, [row for row in rows if isinstance(row, Rejection)]
 
 
 def _study_of(row: Row | Rejection) -> tuple[str, str]:

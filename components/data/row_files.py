@@ -119,6 +119,8 @@ def _iterate_file(path: Path, relative: str, table: Table, needed: tuple[str, ..
             for number, values in readers[form](handle):
                 where = f"{relative}#{number}"
                 yield Row(where, values, table) if isinstance(values, dict) else Rejection(where, _reason(values))
+            if not path.stat().st_size:
+                yield Rejection(relative, "file_empty")
     except UnicodeDecodeError as error:
         raise DataError(
             f"not {table.encoding} text: {error.reason} at byte {error.start} of a block", where=relative,

@@ -35,7 +35,7 @@ from components.records import Record
 
 Loaded = TypeVar("Loaded")
 # What a header whose values have another shape than the standard's raises, beside UNREADABLE.
-MALFORMED = (TypeError, IndexError, OverflowError, struct.error)
+MALFORMED = (TypeError, IndexError, OverflowError, StopIteration, struct.error)
 # What is unpacked into memory at most; files that are mapped may be larger.
 MAX_BYTES = 1 << 32
 Drafts = Iterator[Draft | Rejection]

@@ -38,7 +38,8 @@ class Volume:
 
 
 def read_nifti(path: Path) -> list[Volume]:
-    """Read a NIfTI file: one Volume a time point. Raises OSError when it is no NIfTI, EOFError when cut short.
+    """Read a NIfTI file: one Volume a time point. Raises OSError when it is no NIfTI
+    or holds not one number, EOFError when cut short.
 
     Floating-point files of whole numbers (scaled CT) become int16, so that a chest CT stays at 70 MB.
     """
@@ -61,6 +62,8 @@ def _compact(voxels: Array) -> Array:
     if voxels.dtype.kind != "f":
         return voxels
     rounded = np.rint(voxels)
+    if rounded.size and np.isnan(rounded.max()) and np.isnan(rounded).all():
+        raise OSError("not one voxel is a number")
     is_whole = np.allclose(voxels[:: max(1, len(voxels) // 8)], rounded[:: max(1, len(voxels) // 8)], atol=1e-3)
     fits = rounded.size and rounded.min() >= -32768 and rounded.max() <= 32767
     return rounded.astype(np.int16) if is_whole and fits else voxels.astype(np.float32)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.pairs.columns import KeyIndex, keys_of
+from components.pairs.columns import KeyIndex, keys_of, split_ranks
 from components.pairs.dedupe import Reasons, exact_duplicates, near_duplicates, no_reasons
-from components.pairs.firewall import EXTRA_BITS, Firewall, ImageLinks
+from components.pairs.firewall import EXTRA_BITS, TRAIN, Firewall, ImageLinks
 from components.pairs.firewall_index import Links, load_index
 from components.pairs.images import quality_reasons
 from components.pairs.measure import measure_images
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 IMAGE_INDEX = "images.parquet"
 INDEX_COLUMNS = ("record_id", "split", "sha256", "entropy", "width", "height", "brightness")
+COMPARED = ["record_id", "split", "sha256", "perceptual_hash"]
 COUNTED = ("split", "kind", "modality")
 MISSING, SAID_BEFORE, COPY = "record_missing", "duplicate_text", "altered_copy_of_held_out_image"
 
@@ -74,11 +75,15 @@ def curate(
     index = load_index(Path(limits.index))
     images = measure_images(records, recall=index.recall)
     gone = withdrawn_reasons(images, withdrawn or Withdrawn())
-    check_patients(images.filter(_is_empty(gone)), where=str(records))
-    copies = index.update(images.filter(_is_empty(gone)))
-    index.save(images.filter(_is_empty(gone)))
+    index.forget_pictures()
+    here = images.filter(_is_empty(gone)) if (gone != "").any() else images
+    check_patients(here, where=str(records))
+    copies = index.update(here)
+    index.save(here)
+    images = images.drop_columns(["thumbnail", "base"])
+    del here
     refused = refuse_images(images, limits, copies, gone)
-    judge = Judge(images.drop_columns(["thumbnail", "base"]), refused, bits=limits.near_duplicate_bits)
+    judge = Judge(images, refused, bits=limits.near_duplicate_bits)
     reasons = judge.judge(pairs)
     curated = write_curated(pairs, output, reasons, shard_bytes=limits.shard_megabytes << 20)
     curated.images.update(reason for reason in refused.tolist() if reason)
@@ -96,12 +101,11 @@ def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons
     reasons = np.where(gone == "", quality, gone)
     for find in (exact_duplicates, lambda rest: near_duplicates(rest, bits=limits.near_duplicate_bits)):
         rows = np.flatnonzero(reasons == "")
-        reasons[rows] = find(images.take(rows))
+        reasons[rows] = find(images.select(COMPARED).take(rows))
     if limits.altered_copies == "refuse":
         pixels = keys_of(images["sha256"])
         is_copy = np.isin(pixels, keys_of(sorted({ours for ours, _ in copies})))
-        is_train = np.asarray(images["split"].to_numpy() == "train")
-        reasons[is_copy & is_train & (reasons == "")] = COPY
+        reasons[is_copy & (split_ranks(images) == TRAIN) & (reasons == "")] = COPY
     return reasons
 
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.pairs import fingerprint, near_copies
-from components.pairs.columns import KeyIndex, Keys, arrow_compute, keys_of
+from components.pairs.columns import KeyIndex, Keys, arrow_compute, keys_of, split_ranks
+from components.pairs.fingerprint import in_blocks
 from components.pairs.images import Measured
 from components.pairs.near_copies import find_copies
+from components.pairs.picture_column import Pictures
 from components.tracking.commit import folder_aside, write_json
 from components.tracking.digest import digest_json
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SIDES = ("train", "held_out")
+TRAIN, SAVED_ROWS = 2, 1 << 14
 Links = dict[tuple[str, str], float]  # (training sha256, held-out sha256) -> likeness
 
 
@@ -59,16 +62,18 @@ class FirewallIndex:
             return None
         return Measured(*(self.images[name][row].as_py() for name in ("entropy", "thumbnail", "base")))
 
+    def forget_pictures(self) -> None:
+        """Let go of what was measured, once nobody will recall it."""
+        self.images = self._index = None
+
     def update(self, images: pa.Table) -> Links:
         """Return the altered copies among an image table's rows, comparing only what is new."""
-        seen = _distinct(images)
-        train, held_out = seen.filter(_is(seen, "train")), seen.filter(_is(seen, "train", negated=True))
-        keys, held_keys = keys_of(train["sha256"]), keys_of(held_out["sha256"])
-        is_new, held_is_new = ~np.isin(keys, self.train), ~np.isin(held_keys, self.held_out)
-        known = self._still_here(keys[~is_new], held_keys[~held_is_new])
-        known |= self._compare(train.filter(is_new), held_out)
-        known |= self._compare(train.filter(~is_new), held_out.filter(held_is_new))
-        self.train, self.held_out, self.links = np.sort(keys), np.sort(held_keys), known
+        train, held_out = (_Side(images, is_train=is_train) for is_train in (True, False))
+        is_new, held_is_new = ~np.isin(train.keys, self.train), ~np.isin(held_out.keys, self.held_out)
+        known = self._still_here(train.keys[~is_new], held_out.keys[~held_is_new])
+        known |= self._compare(train.only(is_new), held_out)
+        known |= self._compare(train.only(~is_new), held_out.only(held_is_new))
+        self.train, self.held_out, self.links = np.sort(train.keys), np.sort(held_out.keys), known
         return known
 
     def _still_here(self, train: Keys, held_out: Keys) -> Links:
@@ -78,27 +83,28 @@ class FirewallIndex:
         is_here &= np.isin(keys_of([other for _, other in pairs]), held_out)
         return {pair: self.links[pair] for pair, is_kept in zip(pairs, is_here, strict=True) if is_kept}
 
-    def _compare(self, train: pa.Table, held_out: pa.Table) -> Links:
-        if not len(train) or not len(held_out):
+    def _compare(self, train: _Side, held_out: _Side) -> Links:
+        if not len(train.keys) or not len(held_out.keys):
             return {}
-        self.compared += len(train) + len(held_out)
-        found = find_copies(pictures(train["thumbnail"]), pictures(held_out["base"]))
-        left, right = train["sha256"].take(found.train), held_out["sha256"].take(found.held_out)
-        pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)
+        self.compared += len(train.keys) + len(held_out.keys)
+        found = find_copies(train.pictures, held_out.pictures)
+        pairs = zip(train.names(found.train), held_out.names(found.held_out), strict=True)
         return dict(zip(pairs, found.likeness.tolist(), strict=True))
 
     def save(self, images: pa.Table) -> None:
-        """Remember this run's images in place of the ones before."""
+        """Remember this run's images in place of the ones before, a part in memory at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         with folder_aside(self.folder) as scratch:
-            kept = _distinct(images, keep_all=True).select(["sha256", "entropy", "thumbnail", "base"])
-            pq.write_table(kept, scratch / "images.parquet", compression="zstd")
-            rows = [[*pair, round(score, 6)] for pair, score in sorted(self.links.items())]
+            kept, rows = images.select(["sha256", "entropy", "thumbnail", "base"]), _remembered(images)
+            with pq.ParquetWriter(scratch / "images.parquet", kept.schema, compression="zstd") as writer:
+                for block in in_blocks(len(rows), SAVED_ROWS):
+                    writer.write_table(kept.take(pa.array(rows[block])))
+            links = [[*pair, round(score, 6)] for pair, score in sorted(self.links.items())]
             for name, keys in (("train", self.train), ("held_out", self.held_out)):
                 pq.write_table(pa.table({"key": keys}), scratch / f"{name}.parquet", compression="zstd")
-            write_json(scratch / "links.json", {"algorithm": algorithm(), "links": rows})
+            write_json(scratch / "links.json", {"algorithm": algorithm(), "links": links})
 
 
 def load_index(folder: Path) -> FirewallIndex:
@@ -116,33 +122,32 @@ def load_index(folder: Path) -> FirewallIndex:
     )  # fmt: skip
 
 
-def pictures(column: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return a column of equally long bytes as (N, bytes) without making a Python object a row."""
+class _Side:
+    """The distinct images of one side of the firewall that have a picture; the table itself is never copied."""
 
-    parts = [part for part in getattr(column, "chunks", [column]) if len(part)]
-    return np.concatenate([_picture_rows(part) for part in parts]) if parts else np.empty((0, 0), np.uint8)
+    def __init__(self, images: pa.Table, *, is_train: bool) -> None:
+        pc = arrow_compute()
+        is_mine = (split_ranks(images) == TRAIN) == is_train
+        is_mine &= np.asarray(pc.greater(pc.binary_length(images["thumbnail"]), 0))
+        rows = np.flatnonzero(is_mine)
+        keys, first = np.unique(keys_of(images["sha256"])[rows], return_index=True)
+        order = np.argsort(first)
+        self.keys, self._names = keys[order], images["sha256"]
+        self.pictures = Pictures(images["thumbnail" if is_train else "base"], rows[first[order]])
+
+    def only(self, chosen: Any) -> _Side:
+        """Return some of the images."""
+        part = object.__new__(_Side)
+        part.keys, part._names, part.pictures = self.keys[chosen], self._names, self.pictures.only(chosen)
+        return part
+
+    def names(self, places: Any) -> list[str]:
+        """Return the sha256 of the images at some places."""
+        return self._names.take(self.pictures.rows[places]).to_pylist()
 
 
-def _picture_rows(part: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    offsets = np.frombuffer(part.buffers()[1], dtype=np.int32)[part.offset : part.offset + len(part) + 1]
-    content = np.frombuffer(part.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
-    return content.reshape(len(part), -1)
-
-
-def _is(table: pa.Table, split: str, *, negated: bool = False) -> Any:
-    pc = arrow_compute()
-    return pc.not_equal(table["split"], split) if negated else pc.equal(table["split"], split)
-
-
-def _distinct(images: pa.Table, *, keep_all: bool = False) -> pa.Table:
-    """Keep one row a (pixels, side of the firewall), the first; without `keep_all` only those with pictures."""
-    pc = arrow_compute()
-    if not keep_all:
-        images = images.filter(pc.greater(pc.binary_length(images["thumbnail"]), 0))
-    is_held_out = np.asarray(pc.not_equal(images["split"], "train"))
-    if keep_all:
-        order = np.argsort(~is_held_out, kind="stable")  # a held-out row has the base
-        images, is_held_out = images.take(order), np.zeros(len(images), dtype=bool)
-    keys = keys_of(images["sha256"]) ^ is_held_out.astype(np.uint64)
-    _, first = np.unique(keys, return_index=True)
-    return images.take(np.sort(first))
+def _remembered(images: pa.Table) -> Any:
+    """Return one row for each distinct image: a held-out one where there is one, because it has the base."""
+    order = np.argsort(split_ranks(images) == TRAIN, kind="stable")
+    _, first = np.unique(keys_of(images["sha256"])[order], return_index=True)
+    return np.sort(order[first])

@@ -21,6 +21,7 @@ COLUMNS = (
     "rejected_reason",
 )  # fmt: skip
 KEPT = COLUMNS[:-1]
+JOINED_GROUPS = 512  # row groups in one chunk of the table
 Recall = Callable[[str], Measured | None]
 
 
@@ -37,8 +38,13 @@ def measure_images(records: Path, *, recall: Recall = lambda _: None) -> pa.Tabl
     total = sum(pq.read_metadata(path).num_row_groups for path in shards)
     with ThreadPoolExecutor() as pool:
         groups = track(_row_groups(shards), description="images", total=total, transient=True)
-        tables = [_measured(file, group, pool, recall) for file, group in groups]
-    return pa.concat_tables(tables, promote_options="none") if tables else image_schema().empty_table()
+        tables: list[pa.Table] = []
+        small: list[pa.Table] = []
+        for file, group in groups:
+            small.append(_measured(file, group, pool, recall))
+            if len(small) == JOINED_GROUPS:
+                tables, small = [*tables, pa.concat_tables(small).combine_chunks()], []
+    return pa.concat_tables([image_schema().empty_table(), *tables, *small])
 
 
 def _row_groups(shards: list[Path]) -> Iterator[tuple[Any, int]]:

@@ -25,13 +25,15 @@ from components.pairs.fingerprint import (
     normalised,
     variants,
 )
+from components.pairs.picture_column import PictureSource
 
 BANDS, BAND_CELLS = 24, 22
 MARGIN = 2  # cells of the border, which a crop loses and a background fills, are not sampled
 FARTHEST = 44
 LIKENESS = 0.96
-BLOCK_ROWS, BLOCK_BASES, MOST_CANDIDATES = 1 << 16, 1 << 11, 1 << 21
+BLOCK_ROWS, BLOCK_BASES, MOST_CANDIDATES = 1 << 15, 1 << 8, 1 << 20
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Packed = np.ndarray[Any, np.dtype[np.uint64]]  # (N, 4): a bit a cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Copies:
     likeness: np.ndarray[Any, np.dtype[np.float32]]
 
 
-def find_copies(train: Thumbnails, bases: np.ndarray[Any, Any], *, least: float = LIKENESS) -> Copies:
+def find_copies(train: PictureSource, bases: PictureSource, *, least: float = LIKENESS) -> Copies:
     """Find the copies of (H, BASE * BASE) held-out images among (N, CELLS) training thumbnails."""
     shapes = _Shapes(bases)
     if not len(train) or not len(bases):
@@ -56,7 +58,7 @@ def find_copies(train: Thumbnails, bases: np.ndarray[Any, Any], *, least: float 
     return verify(train, bases, pairs, least=least)
 
 
-def verify(train: Thumbnails, bases: np.ndarray[Any, Any], pairs: Rows, *, least: float) -> Copies:
+def verify(train: PictureSource, bases: PictureSource, pairs: Rows, *, least: float) -> Copies:
     """Keep the pairs (P, 2) whose best correlation over the held-out image's variants is at least `least`."""
     order = np.argsort(pairs[:, 1], kind="stable")
     pairs = pairs[order]
@@ -88,7 +90,7 @@ def band_cells() -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.stack([np.sort(random.choice(inner, BAND_CELLS, replace=False)) for _ in range(BANDS)])
 
 
-def _packed(bright: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def _packed(bright: np.ndarray[Any, Any]) -> Packed:
     """Return (N, 4) words of the 256 cells."""
     return np.packbits(bright, axis=1).view(np.uint64)
 
@@ -103,13 +105,13 @@ def _band_keys(bright: np.ndarray[Any, Any], cells: np.ndarray[Any, Any]) -> np.
 class _Shapes:
     """The held-out images' variants by band, sorted for joining."""
 
-    def __init__(self, bases: np.ndarray[Any, Any]) -> None:
+    def __init__(self, bases: PictureSource) -> None:
         self.cells = band_cells()
         words, owners, keys = [np.empty((0, 4), np.uint64)], [np.empty(0, np.int64)], []
         for block in in_blocks(len(bases), BLOCK_BASES):
             turned = variants(bases[block], SEARCHED)
             bright = bright_cells(turned.reshape(-1, CELLS))
-            is_seen = turned.reshape(-1, CELLS).std(axis=1) > 0
+            is_seen = bright.any(axis=1)  # a flat picture has no cell above its mean
             words.append(_packed(bright)[is_seen])
             owners.append(np.repeat(np.arange(block.start, block.stop), turned.shape[1])[is_seen])
             keys.append(np.stack([_band_keys(bright[is_seen], cells) for cells in self.cells]))

@@ -6,7 +6,6 @@ labels and facts that the card says hold for every part.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from components.data.reading import (
     reason_of,
     resolve_inside,
 )
+from components.data.tables import TableFormat, read_rows
 from components.data.tiles import TileOptions, cut_tiles
 from components.errors import DatasetMissing
 from components.records import Department, Modality, Record, Task
@@ -63,7 +63,8 @@ class Options(Frozen):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield every picture with its caption, then its tiles."""
     options = parse_options(Options, card)
-    captions = _read_captions(root, options)
+    captions, malformed = _read_captions(root, options)
+    yield from malformed
     for row in options.pictures:
         for path in find_files(root, row.file):
             relative = path.relative_to(root).as_posix()
@@ -71,12 +72,20 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
             yield from finish_all(drafts, card, context)
 
 
-def _read_captions(root: Path, options: Options) -> dict[str, str]:
+def _read_captions(root: Path, options: Options) -> tuple[dict[str, str], list[Rejection]]:
+    """Return {file: caption} and the rows that cannot be read; DataError when the table itself cannot."""
     path = resolve_inside(root, options.captions)
     if not path.is_file():
         raise DatasetMissing("table of captions is absent", where=str(path), fix="gmai sources; gmai sample-data")
-    with path.open(newline="", encoding="utf-8") as handle:
-        return {row[options.file_column]: row[options.text_column] for row in csv.DictReader(handle)}
+    captions: dict[str, str] = {}
+    malformed: list[Rejection] = []
+    needed = (options.file_column, options.text_column)
+    for found in read_rows(path, options.captions, TableFormat(), needed):
+        if isinstance(found, Rejection):
+            malformed.append(found)
+        else:
+            captions[found[1][options.file_column]] = found[1][options.text_column]
+    return captions, malformed
 
 
 def _read_picture(path: Path, relative: str, row: Row, caption: str, max_side: int) -> Iterator[Draft | Rejection]:

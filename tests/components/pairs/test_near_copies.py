@@ -8,9 +8,10 @@ import pytest
 
 from components.pairs import near_copies
 from components.pairs.fingerprint import BASE, CELLS, SEARCHED, crops, normalised, variants
-from components.pairs.firewall_index import FirewallIndex, load_index, pictures
+from components.pairs.firewall_index import FirewallIndex, load_index
 from components.pairs.images import ImageFacts, image_table, measure
 from components.pairs.near_copies import band_cells, expand, find_copies
+from components.pairs.picture_column import Pictures
 from components.pairs.touched import touched_items, write_touched
 from tests.fakes.alterations import ALTERATIONS, altered, encoded, make_picture
 
@@ -124,12 +125,18 @@ def test_another_version_of_the_comparison_starts_anew(corpus, tmp_path: Path, m
     assert load_index(tmp_path / "index").recall("sha-a0") is None
 
 
-def test_pictures_are_read_without_an_object_a_row(corpus) -> None:
-    table = image_table(corpus)
-    rows = pictures(table["thumbnail"])
-    assert rows.shape == (6, CELLS)
-    assert rows[4].tobytes() == corpus[4].thumbnail
-    assert pictures(table.slice(2, 3)["thumbnail"])[1].tobytes() == corpus[3].thumbnail
+def test_pictures_are_gathered_from_any_chunk_and_slice_without_copying_the_column(corpus) -> None:
+    import pyarrow as pa
+
+    table = pa.concat_tables([image_table(corpus).slice(1, 3), image_table(corpus).slice(0, 6)])
+    rows = Pictures(table["thumbnail"], np.array([8, 0, 3]))
+    expected = [corpus[5].thumbnail, corpus[1].thumbnail, corpus[0].thumbnail]
+    assert [row.tobytes() for row in rows[:]] == expected
+    assert [row.tobytes() for row in rows[np.array([2, 0])]] == [expected[2], expected[0]]
+    assert rows.only(np.array([False, True, True]))[1:2][0].tobytes() == expected[2]
+    bases = Pictures(table["base"], np.array([1, 3]))  # training rows between them have none
+    assert [row.tobytes() for row in bases[:]] == [corpus[2].base, corpus[0].base]
+    assert len(Pictures(table["base"].slice(0, 0), np.empty(0, np.int64))) == 0
 
 
 def test_touched_items_are_listed_with_each_way(corpus, tmp_path: Path) -> None:
