@@ -80,8 +80,9 @@ def test_an_image_and_its_label_file_are_paired_by_what_they_share(image, labels
 
 def test_every_reader_that_may_be_guessed_is_there():
     guessed = {
-        "dicom_rtstruct", "dicom_seg", "dicom_series", "nifti_cases", "hf_parquet", "medmnist", "slide_tiles", "coco",
-        "conversations", "vqa", "captions", "voc_xml", "yolo", "label_table", "mask_images", "folder_classes",
+        "dicom_rtstruct", "dicom_seg", "dicom_series", "nifti_cases", "hf_parquet", "medmnist", "slide_tiles",
+        "coco", "conversations", "vqa", "captions", "voc_xml", "yolo", "label_table", "mask_images",
+        "folder_classes",
     }  # fmt: skip
     assert guessed <= set(reader_names())
 
