@@ -184,6 +184,16 @@ class Benchmark:
     submission: Callable[[Sequence[Judged], Path], None] | None = None
 
 
+def of_source(name: str) -> Callable[[Item], bool]:
+    """Return the rule of a benchmark that takes the items of its own files alone."""
+    return lambda item: item.source == name
+
+
+def as_asked(item: Item) -> str:
+    """Return the question as it stands: the prompt of a benchmark that adds nothing."""
+    return item.question
+
+
 def answering_by(benchmark: Benchmark, answering: Answering) -> Benchmark:
     """Return the benchmark answered another way; by "choice" it takes only items with options.
 

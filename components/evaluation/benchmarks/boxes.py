@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from components.evaluation.answers import parse_boxes, write_boxes
 from components.evaluation.baselines import mean_box
-from components.evaluation.items import Answer, Benchmark, BenchmarkCard, Item, Judgement
+from components.evaluation.items import (
+    Answer,
+    Benchmark,
+    BenchmarkCard,
+    Item,
+    Judgement,
+    as_asked,
+)
 from components.evaluation.metrics import matched_iou
 
 HIT = 0.5
@@ -12,10 +19,6 @@ HIT = 0.5
 
 def _takes(item: Item) -> bool:
     return item.question_type == "box" and bool(item.boxes)
-
-
-def _prompt(item: Item) -> str:
-    return item.question
 
 
 def _score(answer: Answer, item: Item) -> Judgement:
@@ -40,7 +43,7 @@ BENCHMARK = Benchmark(
     budget="boxes",
     metrics=("mean_iou", "iou_at_50"),
     takes=_takes,
-    prompt=_prompt,
+    prompt=as_asked,
     score=_score,
     majority=mean_box,
 )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from components.evaluation.baselines import typical_caption
-from components.evaluation.items import Answer, Benchmark, BenchmarkCard, Item, Judgement
+from components.evaluation.items import (
+    Answer,
+    Benchmark,
+    BenchmarkCard,
+    Item,
+    Judgement,
+    as_asked,
+)
 from components.evaluation.metrics import bleu_4, rouge_l
 
 
 def _takes(item: Item) -> bool:
     return item.kind == "caption"
-
-
-def _prompt(item: Item) -> str:
-    return item.question
 
 
 def _score(answer: Answer, item: Item) -> Judgement:
@@ -39,7 +42,7 @@ BENCHMARK = Benchmark(
     budget="captions",
     metrics=("rouge_l", "bleu_4"),
     takes=_takes,
-    prompt=_prompt,
+    prompt=as_asked,
     score=_score,
     majority=typical_caption,
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from components.evaluation.answers import parse_option
 from components.evaluation.baselines import most_frequent_option
-from components.evaluation.items import Answer, Benchmark, BenchmarkCard, Item, Judgement
+from components.evaluation.items import (
+    Answer,
+    Benchmark,
+    BenchmarkCard,
+    Item,
+    Judgement,
+    as_asked,
+)
 
 
 def _takes(item: Item) -> bool:
     return len(item.options) > 1 and item.gold in item.options
-
-
-def _prompt(item: Item) -> str:
-    return item.question
 
 
 def _score(answer: Answer, item: Item) -> Judgement:
@@ -38,7 +41,7 @@ BENCHMARK = Benchmark(
     budget="closed",
     metrics=("accuracy",),
     takes=_takes,
-    prompt=_prompt,
+    prompt=as_asked,
     score=_score,
     majority=most_frequent_option,
 )

@@ -24,6 +24,8 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    as_asked,
+    of_source,
 )
 from components.evaluation.metrics import matched_iou
 from components.evaluation.metrics_boxes import (
@@ -111,14 +113,6 @@ def _map_50_95(judged: Sequence[Judged]) -> float:
     return _map(judged, COCO_THRESHOLDS)
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
-def _prompt(item: Item) -> str:
-    return item.question
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -135,8 +129,8 @@ BENCHMARK = Benchmark(
     budget="boxes",
     metrics=("mean_iou", "iou_at_50", "pointing_accuracy", "absent_accuracy"),
     corpus_metrics=(CorpusMetric("map_50", _map_50), CorpusMetric("map_50_95", _map_50_95)),
-    takes=_takes,
-    prompt=_prompt,
+    takes=of_source(NAME),
+    prompt=as_asked,
     score=_score,
     majority=mean_box,
     publication=Publication(splits=NAMES, files=PARTS, read=_read, obtain=OBTAIN),

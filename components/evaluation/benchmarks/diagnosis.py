@@ -21,6 +21,7 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    of_source,
 )
 from components.evaluation.metrics_choice import auroc, expected_calibration_error, sensitivity, specificity
 from components.evaluation.multiple_choice import choice_prompt, judge_choice
@@ -115,10 +116,6 @@ def _calibration(judged: Sequence[Judged]) -> float:
     return expected_calibration_error([c for c, _ in known], [right for _, right in known])
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -140,7 +137,7 @@ BENCHMARK = Benchmark(
         CorpusMetric("specificity", _specificity),
         CorpusMetric("expected_calibration_error", _calibration, greater_is_better=False),
     ),
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=choice_prompt,
     score=judge_choice,
     majority=most_frequent_answer,

@@ -17,11 +17,11 @@ from components.evaluation.items import (
     Benchmark,
     BenchmarkCard,
     CorpusMetric,
-    Item,
     Judged,
     Publication,
     Question,
     Refused,
+    of_source,
 )
 from components.evaluation.multiple_choice import choice_item, choice_prompt, chosen, judge_choice, macro_accuracy
 from components.evaluation.prior import most_frequent_answer
@@ -123,10 +123,6 @@ def _submit(judged: Sequence[Judged], folder: Path) -> None:
     write_workbook(folder / WORKBOOK, COLUMNS, rows)
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -143,7 +139,7 @@ BENCHMARK = Benchmark(
     budget="closed",
     metrics=("accuracy",),
     corpus_metrics=(CorpusMetric("accuracy_mean_over_tasks", _by_task),),
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=choice_prompt,
     score=judge_choice,
     majority=most_frequent_answer,

@@ -22,6 +22,7 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    as_asked,
     item_from_pair,
 )
 from components.evaluation.multiple_choice import macro_accuracy
@@ -51,10 +52,6 @@ def _read(folder: Path, split: str) -> Iterator[Question | Refused]:
 
 def _takes(item: Item) -> bool:
     return item.kind == KIND
-
-
-def _prompt(item: Item) -> str:
-    return item.question
 
 
 def _score(answer: Answer, item: Item) -> Judgement:
@@ -106,7 +103,7 @@ BENCHMARK = Benchmark(
         CorpusMetric("share_answered_yes", _yes),
     ),
     takes=_takes,
-    prompt=_prompt,
+    prompt=as_asked,
     score=_score,
     majority=most_frequent_answer,
     publication=Publication(

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.evaluation.answers import LETTERS
-from components.evaluation.items import Benchmark, BenchmarkCard, Item, Publication, Question, Refused
+from components.evaluation.items import (
+    Benchmark,
+    BenchmarkCard,
+    Publication,
+    Question,
+    Refused,
+    of_source,
+)
 from components.evaluation.multiple_choice import choice_item, choice_prompt, judge_choice
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, find_pictures, read_json_lines, text_of
@@ -45,10 +52,6 @@ def _question(folder: Path, row: Row) -> Question | Refused:
     return Question(item, pictures)
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -64,7 +67,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=choice_prompt,
     score=judge_choice,
     majority=most_frequent_answer,

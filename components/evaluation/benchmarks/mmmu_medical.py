@@ -23,6 +23,7 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    of_source,
 )
 from components.evaluation.multiple_choice import choice_item, is_right, lettered
 from components.evaluation.prior import most_frequent_answer
@@ -124,10 +125,6 @@ def _score(answer: Answer, item: Item) -> Judgement:
     return Judgement(parsed, choice is not None, {"accuracy": float(is_right(choice, item))})
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -144,7 +141,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=_prompt,
     score=_score,
     majority=most_frequent_answer,

@@ -21,6 +21,7 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    of_source,
 )
 from components.evaluation.multiple_choice import (
     choice_item,
@@ -88,10 +89,6 @@ def _by_type(judged: Sequence[Judged]) -> float:
     return macro_accuracy(judged, "question_type")
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -109,7 +106,7 @@ BENCHMARK = Benchmark(
     budget="closed",
     metrics=("accuracy", "omnimedvqa_difflib_accuracy"),
     corpus_metrics=(CorpusMetric("accuracy_mean_over_question_types", _by_type),),
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=choice_prompt,
     score=_score,
     majority=most_frequent_answer,

@@ -24,6 +24,8 @@ from components.evaluation.items import (
     Publication,
     Question,
     Refused,
+    as_asked,
+    of_source,
 )
 from components.evaluation.metrics import rouge_l
 from components.evaluation.metrics_clinical import clinical_f1, corpus_clinical_f1
@@ -111,14 +113,6 @@ def _macro(judged: Sequence[Judged]) -> float:
     return corpus_clinical_f1(*_texts(judged), average="macro")
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
-def _prompt(item: Item) -> str:
-    return item.question
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -141,8 +135,8 @@ BENCHMARK = Benchmark(
         CorpusMetric("clinical_micro_f1", _micro),
         CorpusMetric("clinical_macro_f1", _macro),
     ),
-    takes=_takes,
-    prompt=_prompt,
+    takes=of_source(NAME),
+    prompt=as_asked,
     score=_score,
     majority=typical_caption,
     publication=Publication(

@@ -22,6 +22,8 @@ from components.evaluation.items import (
     Question,
     Refused,
     Responder,
+    as_asked,
+    of_source,
 )
 from components.evaluation.metrics_text import bits_per_byte, perplexity
 from components.evaluation.rows import read_json_lines, text_of
@@ -87,14 +89,6 @@ def _nothing(train: Iterable[Item]) -> Responder:
     return lambda item: Answer("")
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
-def _prompt(item: Item) -> str:
-    return item.question
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -113,8 +107,8 @@ BENCHMARK = Benchmark(
         CorpusMetric("perplexity", _perplexity, low=1.0, high=math.inf, greater_is_better=False),
         CorpusMetric("bits_per_byte", _bits, high=math.inf, greater_is_better=False),
     ),
-    takes=_takes,
-    prompt=_prompt,
+    takes=of_source(NAME),
+    prompt=as_asked,
     score=_score,
     majority=_nothing,
     publication=Publication(

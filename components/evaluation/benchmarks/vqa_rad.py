@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.evaluation.items import Benchmark, BenchmarkCard, Item, Publication, Question, Refused
+from components.evaluation.items import (
+    Benchmark,
+    BenchmarkCard,
+    Publication,
+    Question,
+    Refused,
+    of_source,
+)
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, find_pictures, read_delimited, read_json_rows, text_of
 from components.evaluation.short_answers import METRICS, judge_short, short_item, short_prompt
@@ -59,10 +66,6 @@ def _question(folder: Path, row: Row) -> Question | Refused:
     return Question(item, pictures)
 
 
-def _takes(item: Item) -> bool:
-    return item.source == NAME
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -77,7 +80,7 @@ BENCHMARK = Benchmark(
     answering="text",
     budget="closed",
     metrics=METRICS,
-    takes=_takes,
+    takes=of_source(NAME),
     prompt=short_prompt,
     score=judge_short,
     majority=most_frequent_answer,
