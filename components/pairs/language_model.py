@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from components.data.card import Card
 from components.pairs import regions
 from components.pairs.draft import Draft, Scene, make_scene
 from components.pairs.endpoint import ChatEndpoint, TextModel
@@ -133,12 +132,6 @@ class LanguageModelGenerator:
     def _refused(self, request: Request, scene: Scene, reason: str) -> Pair:
         pair = self._pair(request, scene, (request.question or request.prompt.kind, ""), seed=self.seed)
         return replace(pair, rejected_reason=reason)
-
-
-def may_be_sent(card: Card) -> bool:
-    """Tell whether a source's records may reach somebody else's model; what is not stated is forbidden."""
-    terms = card.terms
-    return terms.may_reach_third_party_model == "yes" and terms.may_leave_machine != "no"
 
 
 def open_language_model(options: LanguageWriter) -> RememberingModel:

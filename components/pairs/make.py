@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.data.catalog import CARDS, load_cards
+from components.data.terms import may_reach_third_party
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
@@ -90,9 +91,9 @@ def open_generator(settings: Settings) -> PairGenerator:
     )  # fmt: skip
     if options.generator == "templates":
         return templates
-    from components.pairs.language_model import LanguageModelGenerator, may_be_sent, open_language_model
+    from components.pairs.language_model import LanguageModelGenerator, open_language_model
 
-    allowed = {card.name: may_be_sent(card) for card in load_cards(names=settings.corpus.sources)}
+    allowed = {card.name: may_reach_third_party(card) for card in load_cards(names=settings.corpus.sources)}
     writer = options.language_model
     return LanguageModelGenerator(open_language_model(writer), templates, allowed=allowed, options=writer)
 

@@ -8,10 +8,11 @@ from threading import Thread
 
 import pytest
 
+from components.data.terms import may_reach_third_party
 from components.errors import ConfigError, DataError
 from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
-from components.pairs.language_model import FORBIDDEN, LanguageModelGenerator, may_be_sent
+from components.pairs.language_model import FORBIDDEN, LanguageModelGenerator
 from components.pairs.make import run_pair, verified
 from components.pairs.prompts import make_prompt
 from components.pairs.replies import ReplyRefused, find_json, read_reply
@@ -224,13 +225,13 @@ def test_only_a_stated_yes_allows_it() -> None:
     answers = {}
     for answer in ("yes", "no", "not stated"):
         card = make_card("s", "plain_volumes", {}, terms=terms | {"may_reach_third_party_model": answer})
-        answers[answer] = may_be_sent(card)
+        answers[answer] = may_reach_third_party(card)
     assert answers == {"yes": True, "no": False, "not stated": False}
     kept_here = make_card(
         "s", "plain_volumes", {},
         terms=terms | {"may_leave_machine": "no", "may_reach_third_party_model": "yes"},
     )  # fmt: skip
-    assert not may_be_sent(kept_here)
+    assert not may_reach_third_party(kept_here)
 
 
 @pytest.mark.parametrize(
