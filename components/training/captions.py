@@ -52,7 +52,7 @@ def _texts(curated: Path, languages: frozenset[str]) -> tuple[dict[str, tuple[st
         if len(pair["record_ids"]) != 1:
             continue
         if pair["kind"] in CAPTION_KINDS:
-            captions[pair["pair_id"]] = pair["record_ids"][0], pair["conversations"][-1]["value"]
+            captions[pair["pair_id"]] = pair["record_ids"][0], pair["conversations"][1]["value"]
         elif pair["kind"] == "percept" and pair["options"] and pair["language"] in languages:
             answer = pair["answer"]
             if answer not in NO_WORDS and not answer.isdecimal():

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning.pytorch as lightning
 import numpy as np
 import torch
 from torch import nn
@@ -23,8 +22,7 @@ from torch.nn import functional
 
 from components.model.vlm import project, vision_features
 from components.settings import VisionInitialisation
-from components.training.module import clip_gradients
-from components.training.stages import learning_rate_factor
+from components.training.module import ClippedByNorm, with_schedule
 
 MAX_TOKENS = 64
 NORM_WEIGHT = 1.0
@@ -108,7 +106,7 @@ class CaptionedImages(torch.utils.data.Dataset[tuple[np.ndarray, Sequence[int], 
         return self.pixels[self.rows[index]], self.captions[index][:MAX_TOKENS], self.groups[index]
 
 
-class ContrastiveModule(lightning.LightningModule):
+class ContrastiveModule(ClippedByNorm):
     """Train a LLaVA's vision tower and projector with the sigmoid loss against caption embeddings."""
 
     def __init__(
@@ -146,27 +144,18 @@ class ContrastiveModule(lightning.LightningModule):
         )
         return loss + NORM_WEIGHT * stray + ANCHOR_WEIGHT * apart
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by norm, as the stages do."""
-        clip_gradients(optimizer, gradient_clip_val)
-
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
             learning, lr=self.row.learning_rate, weight_decay=self.row.weight_decay, fused=True
         )
-        ratio = self.row.warmup_steps / self.row.steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(
+        return with_schedule(
             optimizer,
-            lambda step: learning_rate_factor(step, steps=self.row.steps, warmup_ratio=ratio, schedule="cosine"),
+            steps=self.row.steps,
+            warmup_ratio=self.row.warmup_steps / self.row.steps,
+            schedule="cosine",
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def collate_captions(

@@ -71,7 +71,31 @@ def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> Non
         torch.nn.utils.clip_grad_norm_(parameters, limit)
 
 
-class StageModule(lightning.LightningModule):
+def with_schedule(
+    optimizer: torch.optim.Optimizer, *, steps: int, warmup_ratio: float, schedule: str
+) -> dict[str, Any]:
+    """Return what Lightning wants of an optimiser whose learning rate follows a schedule step by step."""
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: learning_rate_factor(step, steps=steps, warmup_ratio=warmup_ratio, schedule=schedule),
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
+
+
+class ClippedByNorm(lightning.LightningModule):
+    """A module whose gradients are clipped by their joint norm."""
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
+        clip_gradients(optimizer, gradient_clip_val)
+
+
+class StageModule(ClippedByNorm):
     """Train the parts that a recipe's row names, on packs, with its optimiser and schedule."""
 
     def __init__(
@@ -196,15 +220,6 @@ class StageModule(lightning.LightningModule):
                 squares[part] = squares.get(part, 0.0) + float(whole(parameter.grad.detach().float().pow(2).sum()))
         return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
-        clip_gradients(optimizer, gradient_clip_val)
-
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
         """Collect the summed loss and count of supervised tokens."""
         losses, _ = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
@@ -215,13 +230,9 @@ class StageModule(lightning.LightningModule):
         groups = self._parameter_groups()
         fused = True if self.speed.fused_optimizer else None
         optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=fused)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(
-                step, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
-            ),
+        return with_schedule(
+            optimizer, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _warmup_ratio(self) -> float:
         stage = self.stage
