@@ -41,7 +41,12 @@ def gmai(clone: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone that is lent the environment and the data packages, run once."""
+    """A fresh clone that is lent the environment and the data packages, run once.
+
+    The environment must be current: `make venv` in the clone would install the clone into it.
+    """
+    current = subprocess.run(["make", "--question", "venv", "data-packages"], cwd=ROOT, check=False)
+    assert current.returncode == 0, "the environment is older than its lock: make venv data-packages"
     folder = tmp_path_factory.mktemp("readme") / "project"
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
     (folder / ".venv").symlink_to(VENV)
