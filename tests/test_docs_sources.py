@@ -18,9 +18,7 @@ PAGE = (ROOT / "docs" / "sources.md").read_text()
 PAGES = PAGE + "".join(path.read_text() for path in sorted((ROOT / "docs" / "readers").glob("*.md")))
 WORDS = " ".join(PAGE.split())
 # How the readers name a reason: an exception or a Rejection whose text is one snake_case word.
-REASON = re.compile(
-    r"(?:Refused|VolumeRefused|RowFault|Rejection)\((?:[^()]|\([^()]*\))*?\"([a-z]+(?:_[a-z0-9]+)+)\""
-)
+REASON = re.compile(r"(?:Refused|Rejection)\((?:[^()]|\([^()]*\))*?\"([a-z]+(?:_[a-z0-9]+)+)\"")
 
 
 def reasons() -> list[str]:

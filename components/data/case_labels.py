@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card, parse_term
 from components.data.case_paths import SourceTree
+from components.data.faults import Refused
 from components.data.label_canvas import LabelCanvas
 from components.data.reading import Rejection
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices
@@ -24,7 +25,6 @@ from components.data.volume_files import StoredVolume, read_stored, stand, whole
 from components.data.volume_records import (
     Drafts,
     NamedCodes,
-    VolumeRefused,
     attempt,
     labelled_drafts,
     place_labels,
@@ -147,7 +147,7 @@ class Labeller:
 
 def _frame(voxels: Array, time: int) -> Array:
     if voxels.ndim != 4 or time >= voxels.shape[3]:
-        raise VolumeRefused("mask_size_differs")
+        raise Refused("mask_size_differs")
     return voxels[..., time]
 
 
@@ -167,7 +167,7 @@ def find_label_file(tree: SourceTree, template: str, names: Mapping[str, str], i
     """Return the one file that a label template names for an image."""
     found = [file for file, _ in tree.match(template, names) if file != image]
     if len(found) != 1:
-        raise VolumeRefused("label_file_ambiguous" if found else "label_file_missing")
+        raise Refused("label_file_ambiguous" if found else "label_file_missing")
     return found[0]
 
 
@@ -189,16 +189,16 @@ def codes_on_grid(
     """Turn stored codes to LPS and put them on the grid of `target`, which is `image` turned to LPS."""
     if grid == "voxels":
         if codes.voxels.shape != image.voxels.shape:
-            raise VolumeRefused("mask_size_differs")
+            raise Refused("mask_size_differs")
         return stand(replace(image, voxels=codes.voxels), orientation)
     standing = stand(codes, label_orientation)
     if grid == "resample":
         return place_labels(standing, target)
     if standing.voxels.shape != target.voxels.shape:
-        raise VolumeRefused("mask_size_differs")
+        raise Refused("mask_size_differs")
     states_place = orientation == label_orientation == "header"
     if states_place and not is_same_grid(standing, target):
-        raise VolumeRefused("mask_grid_differs")
+        raise Refused("mask_grid_differs")
     return standing
 
 
@@ -212,11 +212,11 @@ def read_masks(
     """Lay the masks of one image into one code volume, one at a time; a smaller structure lies over a larger.
 
     `place` puts stored codes on the image's grid. A mask that is refused is named with its reason, and its
-    label leaves the vocabulary; VolumeRefused("label_file_missing") when there is no mask at all.
+    label leaves the vocabulary; Refused("label_file_missing") when there is no mask at all.
     """
     files = [(file, found["label"]) for file, found in tree.match(rules.masks, names)]
     if not files:
-        raise VolumeRefused("label_file_missing")
+        raise Refused("label_file_missing")
     threshold = MASK_THRESHOLD if rules.label_threshold is None else rules.label_threshold
     canvas, refused, read = LabelCanvas.empty(), [], []
     for file, label in files:
@@ -237,5 +237,5 @@ def _read_mask(
     """One mask on the image's grid; None for a label that the card drops, whose file is not opened."""
     term = card.term(label)
     if term is None:
-        raise VolumeRefused("label_not_in_vocabulary")
+        raise Refused("label_not_in_vocabulary")
     return place(read_codes(path, threshold)) if term.label else None

@@ -17,8 +17,8 @@ from pydantic import Field
 from components.data.card import Card
 from components.data.case_paths import fill
 from components.data.deidentify import age_band
+from components.data.faults import Refused
 from components.data.reading import Rejection, resolve_inside
-from components.data.volume_records import VolumeRefused
 from components.errors import DataError, DatasetMissing
 from components.records import NOT_STATED
 from components.settings import Frozen
@@ -106,7 +106,7 @@ def _by_key(table: CaseTable, found: list[dict[str, str]]) -> CaseRows:
 def said_of_case(rules: CaseRules, rows: CaseRows | None, card: Card, names: Mapping[str, str]) -> Said:
     """Put together what path and table say of a case.
 
-    Raises VolumeRefused("class_not_in_vocabulary") and, where the table gives the class, ("row_missing").
+    Raises Refused("class_not_in_vocabulary") and, where the table gives the class, ("row_missing").
     """
     facts = {name: fill(words, names) for name, words in rules.facts_from.items()}
     classes = _class_term(card, fill(rules.class_from, names)) if rules.class_from else ()
@@ -114,7 +114,7 @@ def said_of_case(rules: CaseRules, rows: CaseRows | None, card: Card, names: Map
         return Said(classes, facts)
     row = rows.rows.get(fill(rows.table.matches, names))
     if row is None and rows.table.label:
-        raise VolumeRefused("row_missing")
+        raise Refused("row_missing")
     classes += _class_term(card, _text(row or {}, rows.table.label))
     return Said(tuple(dict.fromkeys(classes)), {**facts, **_facts_of_row(rows.table, row or {})})
 
@@ -123,7 +123,7 @@ def _class_term(card: Card, said: str) -> tuple[str, ...]:
     """The canonical label of a class; none when the source leaves it open or the card drops it."""
     term = card.term(said)
     if said and term is None:
-        raise VolumeRefused("class_not_in_vocabulary")
+        raise Refused("class_not_in_vocabulary")
     return (term.label,) if term and term.label else ()
 
 

@@ -18,8 +18,12 @@ from typing import Any
 import numpy as np
 
 from components.data.dicom import decode_frames, open_dicom, orientation_of
+from components.data.faults import Refused
 from components.data.reading import Rejection
-from components.data.volume_records import VolumeRefused, attempt, check_unpacked
+from components.data.volume_records import (
+    attempt,
+    check_unpacked,
+)
 from components.data.volumes import Volume, affine_from_dicom
 from components.records import Modality
 
@@ -119,10 +123,10 @@ def height_of(tags: Any) -> float | None:
 
 
 def decode_file(path: Path) -> tuple[Any, Array]:
-    """Return a file's dataset and its frames (`decode_frames`); VolumeRefused("no_pixels") when it has none."""
+    """Return a file's dataset and its frames (`decode_frames`); Refused("no_pixels") when it has none."""
     dataset = open_dicom(path)
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise VolumeRefused("no_pixels")
+        raise Refused("no_pixels")
     sizes = [int(dataset.get(name, 1) or 1) for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")]
     check_unpacked(float(np.prod(sizes, dtype=np.float64)), 4)
     return dataset, decode_frames(dataset)
@@ -178,7 +182,7 @@ def stack_files(headers: Sequence[Header], root: Path) -> list[Stacked]:
     """Stack single-frame files into a volume, or into several when every place is filled several times."""
     grids = [_grid_of_file(header.tags) for header in headers]
     if any(not grids[0].is_like(grid) for grid in grids):
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     grid = replace(grids[0], is_whole=all(grid.is_whole for grid in grids))
     plates = [
         Plate(
@@ -193,14 +197,14 @@ def stack_files(headers: Sequence[Header], root: Path) -> list[Stacked]:
 def _load_slice(path: Path) -> Array:
     frames = decode_file(path)[1]
     if frames.ndim != 3 or len(frames) != 1:
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     return frames[0]
 
 
 def _grid_of_file(tags: Any) -> Grid:
     directions = orientation_of(tags)
     if directions is None or not tags.get("PixelSpacing"):
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     slope, intercept = number_of(tags, "RescaleSlope", 1), number_of(tags, "RescaleIntercept", 0)
     fits = int(tags.get("BitsStored", 16)) < 16 or int(tags.get("PixelRepresentation", 0)) == 1
     row_mm, column_mm = map(float, tags.PixelSpacing)
@@ -227,7 +231,7 @@ def stack_plates(plates: Sequence[Plate], grid: Grid) -> list[Stacked]:
     ordered = sorted(plates, key=lambda plate: (height(plate), plate.order, plate.file))
     places = [list(group) for _, group in groupby(ordered, key=height)]
     if not places or len({len(group) for group in places}) != 1:
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     return [_stack([group[n] for group in places], grid, normal) for n in range(len(places[0]))]
 
 
@@ -238,7 +242,7 @@ def _stack(plates: Sequence[Plate], grid: Grid, normal: Array) -> Stacked:
     for k, plate in enumerate(plates):
         loaded = plate.load()
         if loaded.shape != grid.shape:
-            raise VolumeRefused("series_not_one_volume")
+            raise Refused("series_not_one_volume")
         voxels[:, :, k] = np.clip(np.rint(loaded), limits.min, limits.max).T if grid.is_whole else loaded.T
     heights = np.array([float(plate.place @ normal) for plate in plates])
     steps = np.diff(heights)
@@ -284,7 +288,7 @@ def place_of_frame(dataset: Any, frame: int) -> Array | None:
 
 
 def stack_frames(dataset: Any, frames: Array, file: str) -> list[Stacked]:
-    """Stack the frames of an enhanced CT or MR; VolumeRefused when they are no volume."""
+    """Stack the frames of an enhanced CT or MR; Refused when they are no volume."""
     grid = grid_of_frames(dataset)
     places = [place_of_frame(dataset, n) for n in range(len(frames))]
     plates = [
@@ -293,7 +297,7 @@ def stack_frames(dataset: Any, frames: Array, file: str) -> list[Stacked]:
         if place is not None
     ]
     if grid is None or len(plates) != len(frames) or frames.ndim != 3:
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     return stack_plates(plates, grid)
 
 

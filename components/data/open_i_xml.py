@@ -11,8 +11,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from components.data.faults import Refused
 from components.data.report_text import NAMES, one_line
-from components.data.row_mapping import RowFault
 
 MAX_BYTES = 4 << 20
 
@@ -28,18 +28,18 @@ class OpenIReport:
 
 
 def read_report(path: Path) -> OpenIReport:
-    """Read one file; RowFault: `xml_entities`, `xml_unreadable`, `file_too_large`, `file_missing`."""
+    """Read one file; Refused: `xml_entities`, `xml_unreadable`, `file_too_large`, `file_missing`."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise RowFault("file_too_large")
+            raise Refused("file_too_large")
         content = path.read_bytes()
     except OSError as error:
-        raise RowFault("file_unreadable") from error
+        raise Refused("file_unreadable") from error
     _refuse_declarations(content)
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise RowFault("xml_unreadable") from error
+        raise Refused("xml_unreadable") from error
     unique = root.find(".//uId")
     return OpenIReport(
         name=unique.get("id", "") if unique is not None else path.stem, sections=_sections(root),
@@ -63,11 +63,11 @@ def _refuse_declarations(content: bytes) -> None:
     parser = expat.ParserCreate()
 
     def refuse(*_: object) -> None:
-        raise RowFault("xml_entities")
+        raise Refused("xml_entities")
 
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise RowFault("xml_unreadable") from error
+        raise Refused("xml_unreadable") from error

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.data.faults import Refused
 from components.data.reading import find_files
 from components.data.row_files import FileGroup, Row
-from components.data.row_mapping import RowFault
 from components.errors import CardInvalid, DataError
 
 BATCH_ROWS = 32
@@ -22,7 +22,7 @@ METADATA_KEY = b"huggingface"
 
 def iterate_parquet(
     root: Path, files: tuple[FileGroup, ...], columns: tuple[str, ...], images: tuple[str, ...]
-) -> Iterator[tuple[Row, list[tuple[str, bytes]] | RowFault]]:
+) -> Iterator[tuple[Row, list[tuple[str, bytes]] | Refused]]:
     """Yield each row with its images' (path, bytes), or with the fault of its images.
 
     Class numbers are replaced by their names. Columns are those before the first dot of what is asked for.
@@ -61,15 +61,15 @@ def _check_columns(found: list[str], wanted: list[str], relative: str) -> None:
 
 def _rows(
     batches: Any, relative: str, group: FileGroup, images: tuple[str, ...], names: dict[str, list[str]]
-) -> Iterator[tuple[Row, list[tuple[str, bytes]] | RowFault]]:
+) -> Iterator[tuple[Row, list[tuple[str, bytes]] | Refused]]:
     number = 0
     for batch in batches:
         for values in batch.to_pylist():
             number += 1
-            found: list[tuple[str, bytes]] | RowFault
+            found: list[tuple[str, bytes]] | Refused
             try:
                 found = [one for column in images for one in _pictures(values.pop(column))]
-            except RowFault as fault:
+            except Refused as fault:
                 found = fault
             named = {column: _named(value, names.get(column)) for column, value in values.items()}
             yield Row(f"{relative}#{number}", named, group), found
@@ -83,9 +83,9 @@ def _pictures(value: Any) -> list[tuple[str, bytes]]:
     if isinstance(value, bytes):
         return [("", value)]
     if not isinstance(value, dict) or "bytes" not in value:
-        raise RowFault("image_not_bytes")
+        raise Refused("image_not_bytes")
     if not value["bytes"]:
-        raise RowFault("image_bytes_missing")
+        raise Refused("image_bytes_missing")
     return [(Path(value.get("path") or "").name, value["bytes"])]
 
 

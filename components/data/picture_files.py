@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from components.data.faults import Refused
 from components.data.image import resize, stored_size
 from components.data.reading import UNREADABLE, Rejection, find_files, reason_of, resolve_inside
-from components.data.row_mapping import RowFault, check_path
+from components.data.row_mapping import (
+    check_path,
+)
 from components.errors import DataError
 
 MAX_BYTES = 256 << 20
@@ -47,45 +50,45 @@ class Member:
 def decode_pixels(content: bytes, *, max_side: int) -> Pixels:
     """Decode 8-bit image bytes into grey (H, W) or RGB (H, W, 3) at the stored size.
 
-    Raises RowFault: `image_not_8_bit`, `image_too_large`, or how the bytes are broken.
+    Raises Refused: `image_not_8_bit`, `image_too_large`, or how the bytes are broken.
     """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content)) as picture:
             if picture.mode not in EIGHT_BIT:
-                raise RowFault("image_not_8_bit")
+                raise Refused("image_not_8_bit")
             pixels = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
     except Image.DecompressionBombError as error:
-        raise RowFault("image_too_large") from error
+        raise Refused("image_too_large") from error
     except (*UNREADABLE, SyntaxError) as error:
-        raise RowFault(reason_of(error)) from error
+        raise Refused(reason_of(error)) from error
     return resize(pixels, stored_size(*pixels.shape[:2], max_side=max_side))
 
 
 def read_picture(root: Path, relative: str) -> bytes:
-    """Return the bytes of a file inside the source; RowFault when it is absent, outside or too large."""
+    """Return the bytes of a file inside the source; Refused when it is absent, outside or too large."""
     try:
         path = resolve_inside(root, relative)
         if path.stat().st_size > MAX_BYTES:
-            raise RowFault("file_too_large")
+            raise Refused("file_too_large")
         return path.read_bytes()
     except DataError as error:
-        raise RowFault("path_escapes_source") from error
+        raise Refused("path_escapes_source") from error
     except NotADirectoryError as error:
-        raise RowFault("file_missing") from error
+        raise Refused("file_missing") from error
     except OSError as error:
-        raise RowFault(reason_of(error)) from error
+        raise Refused(reason_of(error)) from error
 
 
 def load_member(member: Member) -> bytes:
-    """Return a member's bytes; RowFault when it is too large or its bytes are broken."""
+    """Return a member's bytes; Refused when it is too large or its bytes are broken."""
     if member.size > MAX_BYTES:
-        raise RowFault("file_too_large")
+        raise Refused("file_too_large")
     try:
         return member.load()
     except MEMBER_FAULTS as error:
-        raise RowFault(reason_of(error)) from error
+        raise Refused(reason_of(error)) from error
 
 
 def iterate_archives(root: Path, patterns: tuple[str, ...]) -> Iterator[Member | Rejection]:
@@ -112,7 +115,7 @@ def _is_zip(path: Path) -> bool:
 def _checked(member: Member) -> Member | Rejection:
     try:
         check_path(member.name)
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(member.where, fault.reason)
     return member
 

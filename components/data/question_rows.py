@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from components.data.faults import Refused
 from components.data.row_files import Row, value_at
-from components.data.row_mapping import RowFault, plain_text
+from components.data.row_mapping import (
+    plain_text,
+)
 from components.records import NOT_STATED, SourceQuestion
 from components.settings import Frozen
 
@@ -42,14 +45,14 @@ class QuestionColumns(Frozen):
 
 
 def read_question(row: Row, columns: QuestionColumns) -> SourceQuestion:
-    """Read a row's question; RowFault names what is wrong with it."""
+    """Read a row's question; Refused names what is wrong with it."""
     asked = plain_text(value_at(row.values, columns.question), fault="question_not_text")
     asked = asked.replace(PLACEHOLDER, "").strip()
     if not asked:
-        raise RowFault("question_empty")
+        raise Refused("question_empty")
     answer = plain_text(value_at(row.values, columns.answer), fault="answer_not_text")
     if not answer:
-        raise RowFault("answer_empty")
+        raise Refused("answer_empty")
     kind = (
         plain_text(value_at(row.values, columns.question_type), fault="column_not_text")
         if (columns.question_type)
@@ -70,9 +73,9 @@ def _choices(row: Row, columns: QuestionColumns) -> tuple[str, ...]:
         texts.pop()
     kept = tuple(text for text in texts if text)
     if columns.answer_is == "letter" and len(kept) != len(texts):
-        raise RowFault("options_with_a_gap")
+        raise Refused("options_with_a_gap")
     if columns.options and len({_plain(text) for text in kept}) != len(kept):
-        raise RowFault("options_repeated")
+        raise Refused("options_repeated")
     return kept
 
 
@@ -88,7 +91,7 @@ def _list_of(value: Any) -> list[Any]:
     if value in (None, ""):
         return []
     if not isinstance(value, list):
-        raise RowFault("option_not_text")
+        raise Refused("option_not_text")
     return value
 
 
@@ -96,7 +99,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise RowFault("option_not_text") from error
+        raise Refused("option_not_text") from error
 
 
 def _without_letter(text: str, place: int) -> str:
@@ -109,18 +112,18 @@ def _gold(answer: str, choices: tuple[str, ...], columns: QuestionColumns) -> st
     """Return the option that the answer names, in the option's own spelling."""
     if not choices:
         if columns.answer_is == "letter":
-            raise RowFault("answer_not_among_options")
+            raise Refused("answer_not_among_options")
         return answer
     if columns.answer_is == "letter":
         letter = answer.strip("(). :").upper()
         place = ord(letter) - ord("A") if len(letter) == 1 else -1
         if not 0 <= place < len(choices):
-            raise RowFault("answer_not_among_options")
+            raise Refused("answer_not_among_options")
         return choices[place]
     stripped = {_plain(answer), *(_plain(_without_letter(answer, place)) for place in range(len(choices)))}
     found = [choice for choice in choices if _plain(choice) in stripped]
     if len(found) != 1:
-        raise RowFault("answer_not_among_options")
+        raise Refused("answer_not_among_options")
     return found[0]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, value_at
 from components.records import Language, Modality, SourceQuestion, Split
@@ -122,20 +123,12 @@ def state_row(row: Row, mapping: ColumnMapping, card: Card) -> Statement | Rejec
             body_part=_plain(row, mapping.body_part).lower(), labels=_labels(row, mapping, card),
             facts=tuple((name, said) for name, column in mapping.facts.items() if (said := _plain(row, column))),
         )  # fmt: skip
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
 
 
-class RowFault(Exception):
-    """A row that cannot be taken, with its snake_case reason; never leaves the readers of rows."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def images_of(row: Row, mapping: ColumnMapping) -> tuple[str, ...]:
-    """Return the paths of a row's images; RowFault for one that is not named or leaves the source."""
+    """Return the paths of a row's images; Refused for one that is not named or leaves the source."""
     if not isinstance(mapping, RowMapping) or not mapping.image:
         return ()
     paths = [mapping.image]
@@ -144,39 +137,39 @@ def images_of(row: Row, mapping: ColumnMapping) -> tuple[str, ...]:
         values = value if isinstance(value, list) else [value]
         paths = [path.replace(f"{{{column}}}", _path_text(one)) for path in paths for one in values]
     if not paths:
-        raise RowFault("image_not_named")
+        raise Refused("image_not_named")
     return tuple(check_path(path.removeprefix(mapping.remove_prefix)) for path in paths)
 
 
 def check_path(path: str) -> str:
-    """Return the path in plain form; RowFault when it is absolute, climbs or is no path at all."""
+    """Return the path in plain form; Refused when it is absolute, climbs or is no path at all."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path or re.match(r"^[A-Za-z]:", path):
-        raise RowFault("path_escapes_source")
+        raise Refused("path_escapes_source")
     if "\0" in path or not pure.name:
-        raise RowFault("image_not_named")
+        raise Refused("image_not_named")
     return pure.as_posix()
 
 
 def _path_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise RowFault("image_not_named")
+        raise Refused("image_not_named")
     return whole_text(str(value).strip(), fault="image_not_named")
 
 
 def whole_text(text: str, *, fault: str) -> str:
-    """Return a text that can be stored; RowFault for half of a surrogate pair, which JSON escapes can hold."""
+    """Return a text that can be stored; Refused for half of a surrogate pair, which JSON escapes can hold."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise RowFault(fault)
+        raise Refused(fault)
     return text
 
 
 def plain_text(value: Any, *, fault: str) -> str:
-    """Return text as it is and a number as its digits; "" for nothing, RowFault for anything else."""
+    """Return text as it is and a number as its digits; "" for nothing, Refused for anything else."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:  # noqa: PLR0124
-        raise RowFault(fault)
+        raise Refused(fault)
     return whole_text(str(value).strip(), fault="text_not_unicode")
 
 
@@ -218,7 +211,7 @@ def _modality(row: Row, mapping: ColumnMapping) -> str:
 
 def _named(word: str, names: Any, fault: str) -> str:
     if word not in names:
-        raise RowFault(fault)
+        raise Refused(fault)
     return names[word]
 
 
@@ -230,6 +223,6 @@ def _labels(row: Row, mapping: ColumnMapping, card: Card) -> tuple[str, ...]:
             word = plain_text(one, fault="column_not_text")
             term = card.term(word) if word else None
             if word and term is None:
-                raise RowFault("label_not_in_vocabulary")
+                raise Refused("label_not_in_vocabulary")
             found += [term.label] if term and term.label else []
     return tuple(sorted(set(found)))

@@ -8,10 +8,15 @@ from typing import Literal
 from pydantic import Field
 
 from components.data.dialogue import read_dialogue
+from components.data.faults import Refused
 from components.data.question_rows import QuestionColumns, read_question
 from components.data.reading import Rejection
 from components.data.row_files import Row, value_at
-from components.data.row_mapping import RowFault, Statement, plain_text, with_language
+from components.data.row_mapping import (
+    Statement,
+    plain_text,
+    with_language,
+)
 from components.records import PairKind
 from components.settings import Frozen
 
@@ -36,7 +41,7 @@ def say_row(statement: Statement, row: Row, said: SaidColumns, asked: QuestionCo
     """Add a row's words to its statement, or say why it cannot be taken."""
     try:
         full = _say(statement, row, said, asked)
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     if said.text and not full.text:
         return Rejection(row.where, "text_empty")

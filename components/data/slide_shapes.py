@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from components.data.volume_records import VolumeRefused
+from components.data.faults import Refused
 
 Array = np.ndarray[Any, Any]
 
@@ -56,13 +56,13 @@ def read_shapes(path: Path) -> list[Shape]:
         TypeError,
         KeyError,
     ) as error:
-        raise VolumeRefused("annotation_unreadable") from error
+        raise Refused("annotation_unreadable") from error
     return sorted(shapes, key=lambda shape: -shape.area)
 
 
 def _from_xml(content: bytes) -> list[Shape]:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise VolumeRefused("xml_has_entities")
+        raise Refused("xml_has_entities")
     root = ElementTree.fromstring(content)
     return [*_asap(root), *_imagescope(root)]
 

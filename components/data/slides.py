@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from components.data.volume_records import VolumeRefused
+from components.data.faults import Refused
 
 Array = np.ndarray[Any, Any]
 AMOUNTS = ((0.9, "almost all tissue"), (0.6, "mostly tissue"), (0.3, "about half tissue"), (0.0, "little tissue"))
@@ -94,7 +94,7 @@ def _decode(page: Any, index: int) -> Segment | None:
 def open_slide(path: Path, level: int = 0) -> Generator[SlideLevel]:
     """Open one level of a slide.
 
-    Raises OSError when it is no TIFF, VolumeRefused when it has no such level or is not stored in 8 bits.
+    Raises OSError when it is no TIFF, Refused when it has no such level or is not stored in 8 bits.
     """
     import tifffile
 
@@ -102,16 +102,16 @@ def open_slide(path: Path, level: int = 0) -> Generator[SlideLevel]:
         with tifffile.TiffFile(path) as slide:
             levels = slide.series[0].levels
             if level >= len(levels):
-                raise VolumeRefused("slide_level_missing")
+                raise Refused("slide_level_missing")
             page: Any = levels[level].pages[0]
             first: Any = levels[0].pages[0]
             rows, columns = page.rowsperstrip, page.imagewidth
             if page.is_tiled:
                 rows, columns = page.tilelength, page.tilewidth
             if float(min(rows, page.imagelength)) * columns * page.samplesperpixel > MAX_SEGMENT_BYTES:
-                raise VolumeRefused("slide_not_tiled")
+                raise Refused("slide_not_tiled")
             if page.dtype != np.uint8 or page.planarconfig != 1:
-                raise VolumeRefused("image_not_8_bit")
+                raise Refused("image_not_8_bit")
             segment = lru_cache(maxsize=KEPT_SEGMENTS)(partial(_decode, page))
             downsample = first.imagewidth / page.imagewidth
             yield SlideLevel(page, segment, downsample, str(slide.pages.first.description))

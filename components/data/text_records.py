@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.picture_files import Pixels, decode_pixels, iterate_archives, load_member, read_picture
 from components.data.reading import Draft, ReadContext, Rejection, finish
-from components.data.row_mapping import RowFault, Statement
+from components.data.row_mapping import (
+    Statement,
+)
 from components.data.row_store import RowStore
 from components.records import NOT_STATED, Record, SourceQuestion, stable_id
 
@@ -112,7 +115,7 @@ def tell_image(
     yield from refused
     try:
         pixels = decode_pixels(load(), max_side=context.max_side)
-    except RowFault as fault:
+    except Refused as fault:
         store.mark(image)
         yield from _refuse(statements, fault.reason)
         return

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from components.data.faults import Refused
 from components.data.metaimage import read_metaimage
-from components.data.volume_records import VolumeRefused, check_unpacked
+from components.data.volume_records import (
+    check_unpacked,
+)
 from components.data.volumes import RAS_FROM_LPS, Volume, to_lps
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +44,7 @@ class StoredVolume:
 def read_stored(path: Path) -> StoredVolume:
     """Read a volume file by its suffix.
 
-    Raises OSError when it is none, EOFError when it is cut short, VolumeRefused when its voxels are colours,
+    Raises OSError when it is none, EOFError when it is cut short, Refused when its voxels are colours,
     complex, NaN or infinite.
     """
     name = path.name.lower()
@@ -71,7 +74,7 @@ def read_nifti_mapped(path: Path) -> StoredVolume:
     except (ImageFileError, HeaderDataError, WrapStructError) as error:
         raise OSError(str(error)) from error
     if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":
-        raise VolumeRefused("volume_not_grey")
+        raise Refused("volume_not_grey")
     is_packed = not path.name.lower().endswith((".nii", ".img", ".hdr", ".mgh"))
     is_plain = (proxy.slope, proxy.inter) == (1.0, 0.0) and proxy.dtype.itemsize <= 4
     if is_packed or not is_plain:
@@ -136,7 +139,7 @@ def _open_nrrd(path: Path) -> tuple[Array, Mapping[str, Any]]:
 def _read_stored_nrrd(path: Path) -> StoredVolume:
     voxels, header = _open_nrrd(path)
     if voxels.dtype.kind not in "iuf":
-        raise VolumeRefused("volume_not_grey")
+        raise Refused("volume_not_grey")
     if str(header.get("space", "")).lower() in SPACES and "space directions" in header:
         volume, _ = read_nrrd(path)
         return StoredVolume(volume.voxels, volume.affine, is_oriented=True)
@@ -148,9 +151,9 @@ def _read_array(path: Path) -> StoredVolume:
     """Map a .npy file, never a pickle; it states neither spacing nor orientation."""
     voxels = np.load(path, mmap_mode="r", allow_pickle=False)
     if voxels.dtype.kind not in "iufb":
-        raise VolumeRefused("volume_not_grey")
+        raise Refused("volume_not_grey")
     if voxels.ndim not in (2, 3, 4):
-        raise VolumeRefused("volume_not_3d")
+        raise Refused("volume_not_3d")
     return StoredVolume(
         voxels.view(np.uint8) if voxels.dtype.kind == "b" else voxels, np.eye(4), is_oriented=False
     )
@@ -164,11 +167,11 @@ def _flatten_layers(voxels: Array) -> Array:
 
 
 def check_finite(voxels: Array) -> None:
-    """Raise VolumeRefused for a NaN or an infinity, looking at a slab at a time."""
+    """Raise Refused for a NaN or an infinity, looking at a slab at a time."""
     if 0 in voxels.shape:
-        raise VolumeRefused("volume_empty")
+        raise Refused("volume_empty")
     if voxels.dtype.kind == "f" and not all(np.isfinite(voxels[slab]).all() for slab in slabs(voxels)):
-        raise VolumeRefused("volume_not_finite")
+        raise Refused("volume_not_finite")
 
 
 def without_trailing_ones(stored: StoredVolume) -> StoredVolume:
@@ -187,15 +190,15 @@ def stand(stored: StoredVolume, orientation: str) -> Volume:
     """
     voxels = stored.voxels[:, :, None] if stored.voxels.ndim == 2 else stored.voxels
     if voxels.ndim != 3:
-        raise VolumeRefused("volume_not_3d")
+        raise Refused("volume_not_3d")
     spacing = np.sqrt((stored.affine[:3, :3] ** 2).sum(axis=0))
     if not np.isfinite(stored.affine).all() or (spacing < 1e-9).any():
-        raise VolumeRefused("affine_singular")
+        raise Refused("affine_singular")
     if orientation == "header":
         if not stored.is_oriented:
-            raise VolumeRefused("orientation_missing")
+            raise Refused("orientation_missing")
         if abs(np.linalg.det(stored.affine[:3, :3] / spacing)) < 1e-3:
-            raise VolumeRefused("affine_singular")
+            raise Refused("affine_singular")
         return to_lps(Volume(voxels, stored.affine))
     return to_lps(Volume(voxels, _stated_affine("LPS" if orientation == "stored" else orientation, spacing)))
 
@@ -210,20 +213,20 @@ def _stated_affine(axes: str, spacing: Array) -> Array:
 def whole_codes(voxels: Array, threshold: float | None = None) -> Array:
     """Return a label map as uint8 or uint16 codes; with a threshold, code 1 where the voxel is above it.
 
-    Raises VolumeRefused for values that are negative or no whole numbers.
+    Raises Refused for values that are negative or no whole numbers.
     """
     if threshold is not None:
         return (voxels > threshold).astype(np.uint8)
     low, high = float(voxels.min()), float(voxels.max())
     if low < 0:
-        raise VolumeRefused("label_negative")
+        raise Refused("label_negative")
     if high > np.iinfo(np.uint16).max:
-        raise VolumeRefused("label_not_in_vocabulary")
+        raise Refused("label_not_in_vocabulary")
     out = np.empty(voxels.shape, dtype=np.uint8 if high < 256 else np.uint16, order="F")
     for slab in slabs(voxels):
         part = voxels[slab]
         rounded = np.rint(part) if part.dtype.kind == "f" else part
         if part.dtype.kind == "f" and np.abs(part - rounded).max(initial=0) > NOT_WHOLE:
-            raise VolumeRefused("label_not_whole")
+            raise Refused("label_not_whole")
         out[slab] = rounded
     return out

@@ -1,6 +1,6 @@
 """The part that every reader of volumes and DICOM shares: files one by one, labelled volumes into slices.
 
-A reader says how one file (or case) is loaded; what is wrong with it is raised as VolumeRefused or as one of
+A reader says how one file (or case) is loaded; what is wrong with it is raised as Refused or as one of
 the errors of the imaging libraries, and `attempt` turns either into a counted rejection.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -41,14 +42,6 @@ MAX_BYTES = 1 << 32
 Drafts = Iterator[Draft | Rejection]
 
 
-class VolumeRefused(Exception):
-    """A volume that was read and may not be used; `reason` is the snake_case reason of its rejection."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
 @dataclass(frozen=True, slots=True)
 class NamedCodes:
     """A label volume in LPS, whole numbers, and the source label of each code ("5" when it has no name)."""
@@ -69,16 +62,14 @@ def attempt(load: Callable[[], Loaded], where: str) -> Loaded | Rejection:
     """Load something of a file, or say why it could not be."""
     try:
         return load()
-    except VolumeRefused as error:
-        return Rejection(where, error.reason)
     except (*UNREADABLE, *MALFORMED) as error:
         return Rejection(where, reason_of(error))
 
 
 def check_unpacked(num_values: float, itemsize: int) -> None:
-    """Raise VolumeRefused("volume_too_large") for a header that claims more than may be unpacked."""
+    """Raise Refused("volume_too_large") for a header that claims more than may be unpacked."""
     if num_values * itemsize > MAX_BYTES:
-        raise VolumeRefused("volume_too_large")
+        raise Refused("volume_too_large")
 
 
 def place_labels(labels: Volume, target: Volume) -> Volume:

@@ -14,9 +14,16 @@ from typing import Literal
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import Row, iterate_tables, value_at
-from components.data.row_mapping import RowFault, RowMapping, Statement, plain_text, state_row, with_language
+from components.data.row_mapping import (
+    RowMapping,
+    Statement,
+    plain_text,
+    state_row,
+    with_language,
+)
 from components.data.text_records import join_images
 from components.records import Record
 
@@ -47,7 +54,7 @@ def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
         return statement
     try:
         text = plain_text(value_at(row.values, options.text), fault="text_not_text")
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     if not text:
         return Rejection(row.where, "text_empty")

@@ -15,9 +15,16 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.dialogue import read_dialogue
+from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import Row, iterate_tables, value_at
-from components.data.row_mapping import COLUMN, RowFault, RowMapping, Statement, state_row, with_language
+from components.data.row_mapping import (
+    COLUMN,
+    RowMapping,
+    Statement,
+    state_row,
+    with_language,
+)
 from components.data.text_records import join_images
 from components.records import PairKind, Record
 
@@ -65,7 +72,7 @@ def state_conversation(row: Row, options: Options, card: Card) -> Statement | Re
             num_images=len(statement.images), keys=(options.speaker, options.value),
             drop_system=options.drop_system,
         )  # fmt: skip
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     return with_language(replace(statement, questions=questions), questions[0].question + questions[0].answer)
 

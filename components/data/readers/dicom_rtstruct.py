@@ -20,6 +20,7 @@ from components.data.card import Card, Term
 from components.data.deidentify import header_facts
 from components.data.dicom import open_dicom, orientation_of
 from components.data.dicom_volumes import keys_of
+from components.data.faults import Refused
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -31,7 +32,9 @@ from components.data.reading import (
     reason_of,
 )
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices, side_contradicts
-from components.data.volume_records import VolumeRefused, attempt
+from components.data.volume_records import (
+    attempt,
+)
 from components.data.volumes import Volume, affine_from_dicom, to_lps
 from components.records import Record
 
@@ -111,7 +114,7 @@ def _referenced_series(path: Path) -> str:
         for study in frame.get("RTReferencedStudySequence") or ():
             for referred in study.get("RTReferencedSeriesSequence") or ():
                 return str(referred.SeriesInstanceUID)
-    raise VolumeRefused("series_missing")
+    raise Refused("series_missing")
 
 
 def _read_series(

@@ -34,10 +34,16 @@ from components.data.dicom_volumes import (
     read_header,
     stack_files,
 )
+from components.data.faults import Refused
 from components.data.label_canvas import LabelCanvas
 from components.data.reading import ReadContext, Rejection, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices
-from components.data.volume_records import Drafts, NamedCodes, VolumeRefused, attempt, labelled_drafts
+from components.data.volume_records import (
+    Drafts,
+    NamedCodes,
+    attempt,
+    labelled_drafts,
+)
 from components.data.volumes import Volume, to_lps
 from components.errors import DatasetMissing
 from components.records import Record
@@ -115,7 +121,7 @@ def _series_of_seg(path: Path) -> str:
     tags = read_header(path, path.name).tags
     for item in tags.get("ReferencedSeriesSequence") or ():
         return str(item.SeriesInstanceUID)
-    raise VolumeRefused("series_missing")
+    raise Refused("series_missing")
 
 
 def _read_all(source: _Source) -> Drafts:
@@ -157,10 +163,10 @@ def _read_series(source: _Source, files: Sequence[str], segs: Sequence[str], par
 
 def _one_volume(headers: Sequence[Header], root: Path) -> Stacked:
     if not headers or any(header.height is None for header in headers):
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     stacks = stack_files(headers, root)
     if len(stacks) != 1:
-        raise VolumeRefused("series_not_one_volume")
+        raise Refused("series_not_one_volume")
     return stacks[0]
 
 
@@ -176,12 +182,12 @@ def _segments(path: Path, stacked: Stacked, name: str) -> list[_Segment]:
     """Read a SEG's segments onto a series' grid, in the order of their numbers."""
     dataset = open_dicom(path)
     if "PixelData" not in dataset:
-        raise VolumeRefused("no_pixels")
+        raise Refused("no_pixels")
     frames = dataset.pixel_array
     frames = frames if frames.ndim == 3 else frames[None]
     shape = stacked.volume.voxels.shape
     if frames.shape[1:] != (shape[1], shape[0]):
-        raise VolumeRefused("mask_size_differs")
+        raise Refused("mask_size_differs")
     slices = [_slice_of_frame(dataset, n, stacked.volume) for n in range(len(frames))]
     kind = str(dataset.SegmentationType)
     least = number_of(dataset, "MaximumFractionalValue", 255) / 2 if kind == "FRACTIONAL" else 0
@@ -201,15 +207,15 @@ def _segments(path: Path, stacked: Stacked, name: str) -> list[_Segment]:
 def _segment_of_frame(dataset: Any, frame: int) -> int:
     item = group_of(dataset, "SegmentIdentificationSequence", frame)
     if item is None:
-        raise VolumeRefused("mask_grid_differs")
+        raise Refused("mask_grid_differs")
     return int(item.ReferencedSegmentNumber)
 
 
 def _slice_of_frame(dataset: Any, frame: int, volume: Volume) -> int:
-    """Return the slice on which a frame lies; VolumeRefused when it lies on none, or turned or shifted."""
+    """Return the slice on which a frame lies; Refused when it lies on none, or turned or shifted."""
     place, standing = place_of_frame(dataset, frame), group_of(dataset, "PlaneOrientationSequence", frame)
     if place is None or standing is None:
-        raise VolumeRefused("mask_grid_differs")
+        raise Refused("mask_grid_differs")
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
     across, down, index = np.linalg.solve(lps, [*place, 1.0])[:3]
     axes = lps[:3, :2] / np.linalg.norm(lps[:3, :2], axis=0)
@@ -217,7 +223,7 @@ def _slice_of_frame(dataset: Any, frame: int, volume: Volume) -> int:
     k = round(index)
     is_on = max(abs(across), abs(down), abs(index - k)) < OFF_BY and 0 <= k < volume.voxels.shape[2]
     if turned > SAME_DIRECTION or not is_on:
-        raise VolumeRefused("mask_grid_differs")
+        raise Refused("mask_grid_differs")
     return k
 
 

@@ -38,10 +38,15 @@ from components.data.dicom_volumes import (
     stack_files,
     stack_frames,
 )
+from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions
 from components.data.volume_files import StoredVolume
-from components.data.volume_records import Drafts, VolumeRefused, attempt, with_labels
+from components.data.volume_records import (
+    Drafts,
+    attempt,
+    with_labels,
+)
 from components.data.volumes import PLANES, to_lps
 from components.errors import DatasetMissing
 from components.records import Record
@@ -150,7 +155,7 @@ def _open_series(
 
 def _said(source: _Source, series: _Series) -> Said:
     if sum(header.num_frames for header in series.headers) < source.options.min_slices:
-        raise VolumeRefused("series_too_short")
+        raise Refused("series_too_short")
     said = said_of_case(source.options, source.rows, source.card, series.names)
     classes = tuple(dict.fromkeys((*source.options.classes, *said.classes)))
     return Said(classes, {**header_facts(series.headers[0].tags), **said.facts})

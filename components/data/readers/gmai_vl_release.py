@@ -16,9 +16,15 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.dialogue import read_dialogue
+from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import Row, Table, iterate_tables
-from components.data.row_mapping import RowFault, Statement, check_path, plain_text, with_language
+from components.data.row_mapping import (
+    Statement,
+    check_path,
+    plain_text,
+    with_language,
+)
 from components.data.text_records import join_images
 from components.errors import CardInvalid
 from components.records import Department, Modality, PairKind, Record
@@ -91,7 +97,7 @@ def _state(row: Row, options: Options) -> Statement | Rejection | None:
             department=options.departments.get(data_set, ""),
             facts=((SOURCE_FACT, data_set),) if data_set else (),
         )  # fmt: skip
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     return with_language(statement, questions[0].question + questions[0].answer)
 
@@ -111,7 +117,7 @@ def _image(values: dict[str, Any]) -> str:
     if image in (None, "", []):
         return ""
     if not isinstance(image, str):
-        raise RowFault("image_not_named")
+        raise Refused("image_not_named")
     return check_path(plain_text(image, fault="image_not_named"))
 
 
@@ -127,12 +133,12 @@ def _origin(values: dict[str, Any], image: str) -> tuple[str, str]:
     if len(parts) >= 5:
         return parts[2], parts[3]
     if image:
-        raise RowFault("source_data_set_unknown")
+        raise Refused("source_data_set_unknown")
     return "", ""
 
 
 def _modality(folder: str, options: Options) -> Modality:
     found = options.modalities.get(folder.lower())
     if found is None:
-        raise RowFault("modality_not_mapped")
+        raise Refused("modality_not_mapped")
     return found

@@ -15,11 +15,16 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.parquet_rows import iterate_parquet
 from components.data.question_rows import QuestionColumns
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import FileGroup, Row
-from components.data.row_mapping import ColumnMapping, RowFault, Statement, state_row
+from components.data.row_mapping import (
+    ColumnMapping,
+    Statement,
+    state_row,
+)
 from components.data.row_store import RowStore
 from components.data.said_rows import SaidColumns, say_row
 from components.data.text_records import finish_gathered, gather, tell_image
@@ -79,9 +84,9 @@ def key_of(content: bytes) -> str:
 
 
 def _state(
-    row: Row, pictures: list[tuple[str, bytes]] | RowFault, options: Options, card: Card
+    row: Row, pictures: list[tuple[str, bytes]] | Refused, options: Options, card: Card
 ) -> Statement | Rejection:
-    if isinstance(pictures, RowFault):
+    if isinstance(pictures, Refused):
         return Rejection(row.where, pictures.reason)
     if options.image and not pictures and not options.may_be_text_only:
         return Rejection(row.where, "image_not_named")

@@ -22,10 +22,15 @@ from components.data.card import Card
 from components.data.case_labels import CaseImage, Labeller, LabelRules, read_codes
 from components.data.case_paths import SourceTree, list_files, names_of
 from components.data.case_tables import CaseRows, CaseRules, read_case_table, said_of_case
+from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions
 from components.data.volume_files import StoredVolume, read_stored, stand, without_trailing_ones
-from components.data.volume_records import Drafts, VolumeRefused, attempt, with_labels
+from components.data.volume_records import (
+    Drafts,
+    attempt,
+    with_labels,
+)
 from components.data.windows import WindowName
 from components.errors import DatasetMissing
 from components.records import Modality, Record
@@ -174,9 +179,9 @@ def _cut_parts(stored: StoredVolume, kind: Images) -> tuple[_Part, ...]:
         return (_Part("", kind.sequence, 0, whole),)
     num_parts = whole.voxels.shape[3]
     if whole.voxels.ndim > 4 or not (kind.channels or kind.every_frame):
-        raise VolumeRefused("volume_not_3d")
+        raise Refused("volume_not_3d")
     if kind.channels and len(kind.channels) != num_parts:
-        raise VolumeRefused("channels_differ")
+        raise Refused("channels_differ")
     pieces = {time: replace(whole, voxels=whole.voxels[..., time]) for time in range(num_parts)}
     if kind.channels:
         named = {time: sequence for time, sequence in enumerate(kind.channels) if sequence}

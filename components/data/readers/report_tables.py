@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.mimic_studies import MimicStudies, iterate_studies
 from components.data.open_i_xml import OpenIReport, read_report
 from components.data.picture_files import read_picture
@@ -23,7 +24,6 @@ from components.data.reading import ReadContext, Rejection, find_files, parse_op
 from components.data.report_text import join_sections, one_line, part_report
 from components.data.row_files import Row, iterate_tables, value_at
 from components.data.row_mapping import (
-    RowFault,
     RowMapping,
     Statement,
     check_path,
@@ -113,7 +113,7 @@ def _open_i(root: Path, published: OpenI, card: Card) -> Statements:
         try:
             report = read_report(path)
             paths = tuple(check_path(published.image.replace("{id}", name)) for name in report.images)
-        except RowFault as fault:
+        except Refused as fault:
             yield Rejection(where, fault.reason)
             continue
         reason = "report_without_image" if not paths else "" if report.sections else "text_empty"
@@ -137,8 +137,8 @@ def _mimic(root: Path, published: MimicCxr) -> Statements:
             continue
         try:
             sections = part_report(read_picture(root, study.report).decode())
-        except (RowFault, UnicodeDecodeError) as fault:
-            yield Rejection(study.report, fault.reason if isinstance(fault, RowFault) else "text_not_unicode")
+        except (Refused, UnicodeDecodeError) as fault:
+            yield Rejection(study.report, fault.reason if isinstance(fault, Refused) else "text_not_unicode")
             continue
         yield Statement(
             where=study.report, images=study.images, text=join_sections(sections), text_kind="report",
@@ -159,7 +159,7 @@ def _table_row(row: Row, published: ReportTable, card: Card) -> Statement | Reje
         return statement
     try:
         text = _text(row, published)
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     if not text:
         return Rejection(row.where, "text_empty")

@@ -21,13 +21,17 @@ from pydantic import Field
 from components.data.card import Card, Term
 from components.data.case_paths import SourceTree, list_files, names_of
 from components.data.case_tables import CaseRows, CaseRules, read_case_table, said_of_case
+from components.data.faults import Refused
 from components.data.image import resize, resize_labels, stored_size
 from components.data.masks import find_regions
 from components.data.reading import Draft, ReadContext, Rejection, finish_all, parse_options
 from components.data.slide_shapes import Shape, draw_shapes, read_shapes
 from components.data.slides import SlideLevel, aperio_facts, open_slide, tissue_amount
 from components.data.tiles import TileOptions, tissue_share
-from components.data.volume_records import Drafts, VolumeRefused, attempt
+from components.data.volume_records import (
+    Drafts,
+    attempt,
+)
 from components.errors import DatasetMissing
 from components.records import Record, stable_id
 from components.settings import Share
@@ -140,7 +144,7 @@ def _read_slide(
             said = said_of_case(options, rows, card, names)
             level = files.enter_context(open_slide(tree.path(file), options.level))
             if level.page.samplesperpixel < RGB:
-                raise VolumeRefused("image_not_8_bit")
+                raise Refused("image_not_8_bit")
             drawn = _find_drawn(files, tree, file, names, card, options, level)
             classes = tuple(dict.fromkeys((*options.classes, *said.classes)))
             facts = {**said.facts, **dict(aperio_facts(level.described))}
@@ -215,7 +219,7 @@ def _find_drawn(
         return _Drawn(codes, terms, is_known=False)
     found = [(file, told) for file, told in tree.match(options.annotations, names) if file != slide]
     if not found and options.unannotated == "reject":
-        raise VolumeRefused("annotation_missing")
+        raise Refused("annotation_missing")
     drawn = [(file, told) for file, told in found if not file.lower().endswith(MASK_SUFFIXES)]
     shapes = sorted((shape for file, _ in drawn for shape in read_shapes(tree.path(file))), key=lambda s: -s.area)
     masks, unknown = [], {shape.label for shape in shapes} - codes.keys() - card.label_map.keys()
@@ -224,7 +228,7 @@ def _find_drawn(
             continue
         mask = files.enter_context(open_slide(tree.path(file)))
         if abs(mask.width / mask.height * level.height / level.width - 1) > ASPECT:
-            raise VolumeRefused("mask_size_differs")
+            raise Refused("mask_size_differs")
         named = {ANY_VALUE: told["label"]} if "label" in told else options.mask_names
         unknown |= set(named.values()) - codes.keys() - card.label_map.keys()
         masks.append((mask, {value: codes[name] for value, name in named.items() if name in codes}))

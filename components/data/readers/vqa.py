@@ -15,10 +15,16 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.question_rows import QuestionColumns, read_question
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import Row, iterate_tables
-from components.data.row_mapping import RowFault, RowMapping, Statement, state_row, with_language
+from components.data.row_mapping import (
+    RowMapping,
+    Statement,
+    state_row,
+    with_language,
+)
 from components.data.text_records import join_images
 from components.records import Record
 
@@ -48,6 +54,6 @@ def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
         return statement
     try:
         question = read_question(row, options)
-    except RowFault as fault:
+    except Refused as fault:
         return Rejection(row.where, fault.reason)
     return with_language(replace(statement, questions=(question,)), question.question)

@@ -17,11 +17,15 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.picture_files import Member, decode_pixels, iterate_archives, load_member
 from components.data.question_rows import QuestionColumns
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import FileGroup, Row
-from components.data.row_mapping import ColumnMapping, RowFault, state_row
+from components.data.row_mapping import (
+    ColumnMapping,
+    state_row,
+)
 from components.data.said_rows import SaidColumns, say_row
 from components.data.text_records import finish_image, finish_text
 from components.records import Record
@@ -65,7 +69,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
             try:
                 held = _load(parts, options)
                 yield _sample(f"{shard}#{key}", held, group, options, columns, card, context)
-            except RowFault as fault:
+            except Refused as fault:
                 yield Rejection(f"{shard}#{key}", fault.reason)
 
 
@@ -90,12 +94,12 @@ def _load(parts: Iterator[Member | Rejection], options: Options) -> dict[str, by
     held: dict[str, bytes] = {}
     for member in parts:
         if isinstance(member, Rejection):
-            raise RowFault(member.reason)
+            raise Refused(member.reason)
         ending = PurePosixPath(member.name).name.partition(".")[2].lower()
         if ending in texts and member.size > MAX_TEXT:
-            raise RowFault("file_too_large")
+            raise Refused("file_too_large")
         if ending in held:
-            raise RowFault("member_repeated")
+            raise Refused("member_repeated")
         if ending in texts or ending in options.images:
             held[ending] = load_member(member)
     return held
@@ -138,7 +142,7 @@ def _values(held: dict[str, bytes], options: Options) -> dict[str, Any]:
 
 def _class_name(number: str, classes: tuple[str, ...]) -> str:
     if not number.isdecimal() or int(number) >= len(classes):
-        raise RowFault("label_not_in_vocabulary")
+        raise Refused("label_not_in_vocabulary")
     return classes[int(number)]
 
 
@@ -146,14 +150,14 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise RowFault("text_not_unicode") from error
+        raise Refused("text_not_unicode") from error
 
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(_decode(content))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise RowFault("row_not_json") from error
+        raise Refused("row_not_json") from error
     if not isinstance(values, dict):
-        raise RowFault("row_not_an_object")
+        raise Refused("row_not_an_object")
     return values

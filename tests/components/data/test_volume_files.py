@@ -4,10 +4,13 @@ import nibabel
 import numpy as np
 import pytest
 
+from components.data.faults import Refused
 from components.data.label_canvas import LabelCanvas
 from components.data.metaimage import read_metaimage
 from components.data.volume_files import StoredVolume, read_stored, slabs, stand, whole_codes
-from components.data.volume_records import VolumeRefused, attempt
+from components.data.volume_records import (
+    attempt,
+)
 from components.data.volumes import Volume
 from tests.fakes.formats_volumes import write_metaimage, write_plain_nifti
 from tests.fakes.sources import BODY, SPACING, lps_affine
@@ -73,7 +76,7 @@ def test_codes_are_whole_and_as_narrow_as_they_may_be():
         ([-1], "label_negative"),
         ([70000], "label_not_in_vocabulary"),
     ):
-        with pytest.raises(VolumeRefused, match=reason):
+        with pytest.raises(Refused, match=reason):
             whole_codes(np.array(bad))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from components.data.dialogue import read_dialogue
-from components.data.row_mapping import RowFault
+from components.data.faults import Refused
 from components.records import SourceQuestion
 from tests.fakes.formats_text import (
     make_dialogues,
@@ -92,7 +92,7 @@ def test_a_row_without_an_image_beside_rows_with_one_is_text_alone(tmp_path):
     ],
 )
 def test_a_bad_conversation_is_refused_with_its_reason(turns, reason):
-    with pytest.raises(RowFault) as caught:
+    with pytest.raises(Refused) as caught:
         read_dialogue(turns, kind="vqa", num_images=1)
     assert caught.value.reason == reason
 
@@ -113,7 +113,7 @@ def test_placeholders_at_the_ends_are_cut_and_inside_a_sentence_stay(text, image
 
 
 def test_a_placeholder_without_an_image_is_refused():
-    with pytest.raises(RowFault) as caught:
+    with pytest.raises(Refused) as caught:
         read_dialogue(talk("<image>\nWhat?", "a"), kind="text_only", num_images=0)
     assert caught.value.reason == "placeholder_count_differs"
 

@@ -18,7 +18,7 @@ CODE = (
 # Reasons of modules that these readers share with the others, which the pages name too.
 SHARED = {"file_missing", "file_truncated", "file_unreadable"}
 RAISED = re.compile(
-    r'(?:RowFault\(|Rejection\([^()"]*(?:\([^()]*\))?[^()"]*|fault=|return |reason = |yield str\(number\), )'
+    r'(?:Refused\(|Rejection\([^()"]*(?:\([^()]*\))?[^()"]*|fault=|return |reason = |yield str\(number\), )'
     r'"([a-z]+(?:_[a-z0-9]+)+)"'
 )
 

@@ -40,9 +40,7 @@ def test_every_reason_on_the_pages_is_given_by_the_code_and_the_other_way_round(
     told = {reason for row in rows for reason in re.findall(r"`([a-z0-9_]+)`", row)}
     modules = [*(CODE / f"{name}.py" for name in MODULES), *(CODE / "readers" / f"{name}.py" for name in READERS)]
     code = "".join(path.read_text() for path in modules)
-    given = set(re.findall(r'VolumeRefused\(\s*"(\w+)"', code)) | set(
-        re.findall(r'Rejection\([^()]*"(\w+)"\)', code)
-    )
+    given = set(re.findall(r'Refused\(\s*"(\w+)"', code)) | set(re.findall(r'Rejection\([^()]*"(\w+)"\)', code))
     quoted = set(re.findall(r'"([a-z0-9]+(?:_[a-z0-9]+)+)"', code))
     assert told - quoted == set() and given - told - SHARED == set()
 

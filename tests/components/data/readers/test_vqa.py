@@ -2,9 +2,9 @@
 
 import pytest
 
+from components.data.faults import Refused
 from components.data.question_rows import QuestionColumns, read_question
 from components.data.row_files import FileGroup, Row
-from components.data.row_mapping import RowFault
 from components.records import SourceQuestion
 from tests.fakes.formats_text import (
     SLAKE_ROW,
@@ -152,7 +152,7 @@ def test_options_are_read_however_a_table_writes_them(values, answer, options):
     ],
 )
 def test_a_gold_answer_must_be_one_of_its_options(values, reason):
-    with pytest.raises(RowFault) as caught:
+    with pytest.raises(Refused) as caught:
         ask(**values)
     assert caught.value.reason == reason
 
