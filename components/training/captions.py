@@ -1,60 +1,77 @@
 """The texts that a stage's images are matched with by the contrastive initialisation of the ViT.
 
-An image's text is what the corpus says of it in the fewest words: the short answers of its own perception
-questions ("CT axial chest lung tumour"), or its caption where it has none. A sentence's many little words would
-draw every image to the same place: measured on this corpus, a language model that starts from answer words tells
-images apart after 30 steps of 1,024 tokens, and from whole captions not after 40. The images are those that the
-mixture's packs hold a caption of, so the mixture (kinds, sources) holds here too.
+An image's text is what its record states of it in the fewest words ("CT", "axial", "chest"), laid beside the
+image by the pack stage, or its caption where it states nothing. A sentence's many little words would draw every
+image to the same place: measured on this corpus, a language model that starts from such words tells images apart
+after 30 steps of 1,024 tokens, and from whole captions not after 40. A text is a list of phrases, a phrase a few
+tokens: a body part of four tokens weighs no more than a plane of one.
+
+The images are those that the mixture's kinds and sources ask a caption of, in any language, since the words are
+English all the same.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.pairs.mixture import sample_mixture
+from components.settings import Mixture
 from components.tracking.tables import iterate_rows
 
 CAPTION_KINDS = ("caption", "report")
-NO_WORDS = frozenset({"yes", "no", "是", "否"})
+WANTED = ["pair_id", "split", "kind", "source", "record_ids", "conversations", "language"]
+Phrase = tuple[int, ...]
+Text = tuple[Phrase, ...]
 
 
-def load_captions(
-    work_root: Path, mixture: str, tokenizer: Any, *, languages: Iterable[str]
-) -> tuple[list[int], list[list[int]]]:
-    """Return image-store rows and text token ids of a mixture's captioned training images, in pack order.
+def load_texts(work_root: Path, mixture: Mixture, tokenizer: Any, *, seed: int) -> tuple[list[int], list[Text]]:
+    """Return image-store rows and the text of each: a mixture's captioned training images, in corpus order.
 
-    `languages` are those whose answers are taken.
+    An image whose record states no word and whose caption is in a language that the mixture thins out is left out.
     """
     import pyarrow.parquet as pq
 
-    packs = work_root / "packs"
-    index = pq.read_table(packs / "images" / "index.parquet").to_pydict()
+    index = pq.read_table(work_root / "packs" / "images" / "index.parquet").to_pydict()
     row_of = dict(zip(index["record_id"], index["row"], strict=True))
-    captions, words = _texts(work_root / "curated", frozenset(languages))
+    words_of = dict(zip(index["record_id"], index["words"], strict=True))
     rows: list[int] = []
-    texts: list[list[int]] = []
-    for pack in iterate_rows(packs / mixture / "train", ["pair_ids"]):
-        for record_id, caption in (captions[pair_id] for pair_id in pack["pair_ids"] if pair_id in captions):
-            said = "".join(f" {word}" for word in sorted(words[record_id])) or caption
-            rows.append(row_of[record_id])
-            texts.append(tokenizer.encode(said, add_special_tokens=False))
+    texts: list[Text] = []
+    for pair in _captions(work_root / "curated", mixture, seed=seed):
+        record_id = pair["record_ids"][0]
+        if words_of[record_id]:
+            text = phrases(tokenizer, words_of[record_id])
+        elif mixture.languages.get(pair["language"], 1.0) >= 1.0:
+            ids = tokenizer.encode(pair["conversations"][1]["value"], add_special_tokens=False)
+            text = tuple((token,) for token in ids)
+        else:
+            continue
+        rows.append(row_of[record_id])
+        texts.append(text)
     return rows, texts
 
 
-def _texts(curated: Path, languages: frozenset[str]) -> tuple[dict[str, tuple[str, str]], dict[str, set[str]]]:
-    """Return {pair id: (record id, caption)} and {record id: answer words} of pairs about one image."""
-    captions: dict[str, tuple[str, str]] = {}
-    words: defaultdict[str, set[str]] = defaultdict(set)
-    wanted = ["pair_id", "kind", "record_ids", "conversations", "language", "answer", "options"]
-    for pair in iterate_rows(curated, wanted):
-        if len(pair["record_ids"]) != 1:
-            continue
-        if pair["kind"] in CAPTION_KINDS:
-            captions[pair["pair_id"]] = pair["record_ids"][0], pair["conversations"][1]["value"]
-        elif pair["kind"] == "percept" and pair["options"] and pair["language"] in languages:
-            answer = pair["answer"]
-            if answer not in NO_WORDS and not answer.isdecimal():
-                words[pair["record_ids"][0]].add(answer)
-    return captions, words
+def phrases(tokenizer: Any, words: Sequence[str]) -> Text:
+    """Encode words as they stand inside a sentence, each with the blank before it."""
+    return tuple(tuple(tokenizer.encode(f" {word}", add_special_tokens=False)) for word in words)
+
+
+def _captions(curated: Path, mixture: Mixture, *, seed: int) -> list[dict[str, Any]]:
+    """Return the training pairs that caption one image, as often as the mixture's kinds and sources ask."""
+    pairs = [
+        pair
+        for pair in iterate_rows(curated, WANTED)
+        if pair["split"] == "train" and pair["kind"] in CAPTION_KINDS and len(pair["record_ids"]) == 1
+    ]
+    chosen = sample_mixture(
+        pair_ids=[pair["pair_id"] for pair in pairs],
+        kinds=[pair["kind"] for pair in pairs],
+        sources=[pair["source"] for pair in pairs],
+        languages=[pair["language"] for pair in pairs],
+        kind_ratios=mixture.kinds,
+        source_ratios=mixture.sources,
+        language_ratios={},
+        seed=seed,
+    )
+    return [pairs[index] for index in chosen]

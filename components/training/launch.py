@@ -19,7 +19,6 @@ from components.errors import CheckpointError, ConfigError
 from components.model.chat import TURN_END
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
-from components.records import LANGUAGES
 from components.settings import Settings, Stage, process_rank
 from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
@@ -275,21 +274,19 @@ def _write_samples(work: StageWork, seen: list[tuple[int, str]]) -> None:
 
 
 def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Settings, work: StageWork) -> None:
-    from components.training.captions import load_captions
-    from components.training.contrastive import CaptionedImages, ContrastiveModule, collate_captions
+    from components.training.captions import load_texts
+    from components.training.contrastive import ContrastiveModule, WordedImages, collate_worded
 
-    packs = settings.work_root / "packs"
-    row = stage.initialise_vision
+    row, mixture = stage.initialise_vision, settings.recipe.mixtures[stage.mixture]
     assert row is not None
-    ratios = settings.recipe.mixtures[stage.mixture].languages
-    languages = [language for language in LANGUAGES if ratios.get(language, 1.0) >= 1.0]
-    rows, captions = load_captions(settings.work_root, stage.mixture, processor.tokenizer, languages=languages)
-    images = CaptionedImages(np.load(packs / "images" / "pixels.npy", mmap_mode="r"), rows, captions)
+    rows, texts = load_texts(settings.work_root, mixture, processor.tokenizer, seed=settings.seed)
+    pixels = np.load(settings.work_root / "packs" / "images" / "pixels.npy", mmap_mode="r")
+    images = WordedImages(pixels, rows, texts)
     train_only(vlm, ["vision", "projector"])
     module = ContrastiveModule(
         vlm,
         row,
-        captions=captions,
+        texts=images.distinct,
         normalise=functools.partial(normalised, processor.image_processor),
         seed=settings.seed,
         log=work.run.log_metrics,
@@ -300,7 +297,7 @@ def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Setting
         shuffle=True,
         drop_last=len(images) > row.batch_size,
         generator=torch.Generator().manual_seed(settings.seed),
-        collate_fn=functools.partial(collate_captions, pad_id=processor.tokenizer.pad_token_id),
+        collate_fn=collate_worded,
     )
     _trainer(settings, steps=row.steps, label="image encoder", clip=1.0).fit(module, loader)
     work.details["captions"] = len(images)

@@ -6,8 +6,8 @@ graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised po
 
 from __future__ import annotations
 
-import math
 import types
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -213,12 +213,11 @@ class StageModule(ClippedByNorm):
         return float(reduced)
 
     def _gradient_norms(self) -> dict[str, float]:
-        squares: dict[str, float] = {}
+        norms: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
         for name, parameter in self.vlm.named_parameters():
-            if parameter.grad is not None:
-                part = part_of(name)
-                squares[part] = squares.get(part, 0.0) + float(whole(parameter.grad.detach().float().pow(2).sum()))
-        return {f"gradient_norm_{part}": math.sqrt(square) for part, square in squares.items()}
+            if parameter.grad is not None:  # one at a time, so that a sharded model is never whole at once
+                norms[part_of(name)].append(torch.linalg.vector_norm(whole(parameter.grad.detach())))
+        return {f"gradient_norm_{part}": float(torch.stack(found).norm()) for part, found in norms.items()}
 
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
         """Collect the summed loss and count of supervised tokens."""

@@ -1,8 +1,8 @@
 """The pack stage: curated pairs become token packs, one set a mixture, beside one store of resized images.
 
 Output: `start/` (config, tokenizer, processor that every stage begins with), `images/` (pixels.npy, N x S x S
-x 3 uint8, memory-mapped by training, and index.parquet), and `<mixture>/<split>/part-*.parquet`. A pair that
-cannot be packed is counted with its reason; nothing is truncated.
+x 3 uint8, memory-mapped by training, and index.parquet with the words that each record states), and
+`<mixture>/<split>/part-*.parquet`. A pair that cannot be packed is counted with its reason; nothing is truncated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
-from components.records import Pair, pair_from_row, stable_id
+from components.pairs.image_words import image_words
+from components.records import Pair, pair_from_row, record_from_row, stable_id
 from components.settings import Mixture, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
@@ -92,10 +93,12 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
     rows: dict[str, int] = {}
     parts: list[np.ndarray] = []
     batch: list[Any] = []
-    for row in track(iterate_rows(records, ["record_id", "image"]), description="images", transient=True):
+    words: list[tuple[str, ...]] = []
+    for row in track(iterate_rows(records), description="images", transient=True):
         if row["record_id"] not in needed or row["record_id"] in rows:
             continue
         rows[row["record_id"]] = len(rows)
+        words.append(image_words(record_from_row(row)))
         batch.append(Image.open(io.BytesIO(row["image"])).convert("RGB"))
         if len(batch) == RESIZE_BATCH:
             parts.append(stored_pixels(image_processor, batch))
@@ -105,15 +108,16 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
     if not parts:  # text alone: a store without rows, of the same shape
         parts.append(stored_pixels(image_processor, [Image.new("RGB", (1, 1))])[:0])
     np.save(folder / "pixels.npy", np.concatenate(parts))
-    _write_index(folder, rows)
+    _write_index(folder, rows, words)
     return rows
 
 
-def _write_index(folder: Path, rows: dict[str, int]) -> None:
+def _write_index(folder: Path, rows: dict[str, int], words: Sequence[tuple[str, ...]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"record_id": list(rows), "row": list(rows.values())})
+    stated = pa.array([list(found) for found in words], pa.list_(pa.string()))
+    table = pa.table({"record_id": list(rows), "row": list(rows.values()), "words": stated})
     pq.write_table(table, folder / "index.parquet")
 
 

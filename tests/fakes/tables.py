@@ -38,11 +38,11 @@ def make_record(number: int, *, patient: str, split: str, modality: str = "CT", 
 
 
 def make_pair(record: Record, question: str, said: str, **changes) -> Pair:
-    kept = {"kind": "percept", "answer": said}
+    kept = {"kind": "percept", "answer": said, "language": "en"}
     return Pair(
         pair_id=f"{record.record_id}-{changes.get('question_type', 'x')}-{changes.get('kind', 'percept')}",
         record_ids=(record.record_id,), source=record.source,
-        conversations=(Turn("human", f"<image>\n{question}"), Turn("gpt", said)), language="en",
+        conversations=(Turn("human", f"<image>\n{question}"), Turn("gpt", said)),
         generator=GENERATOR, modality=record.modality, department=record.department, task=record.task,
         patient_key=record.patient_key, split=record.split, licence=record.licence, **kept | changes,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.model.packing import visible
-from components.records import Generator, Pair, Turn
+from components.records import Generator, Pair, Turn, record_schema
 from components.tracking.tables import write_table
 from components.training import pack
 from components.training.datamodule import Collator, PackDataset
@@ -62,16 +62,10 @@ def test_a_batch_without_any_image_has_no_pixels_and_a_store_without_images_is_e
 ) -> None:
     (made,) = packs_of([pair("a")], encoded)
     write_table(tmp_path / "packs", [pack.pack_row(made, {"a": "text_only"})], pack.pack_schema())
-    write_table(tmp_path / "records", [{"record_id": "a", "image": b""}], _record_columns())
+    write_table(tmp_path / "records", [], record_schema())
     rows = pack._write_images(tmp_path / "images", set(), tmp_path / "records", processor.image_processor)
     pixels = np.load(tmp_path / "images" / "pixels.npy")
     assert rows == {} and pixels.shape == (0, 32, 32, 3) and pixels.dtype == np.uint8
     dataset = PackDataset(tmp_path / "packs")
     batch = Collator(pixels, processor.image_processor, pad_id=0)([dataset[0]])
     assert batch.pixels is None and len(batch.images) == 0 and (batch.labels != -100).any()
-
-
-def _record_columns():
-    import pyarrow as pa
-
-    return pa.schema([("record_id", pa.string()), ("image", pa.binary())])
