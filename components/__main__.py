@@ -13,6 +13,9 @@ import typer
 
 from components.errors import ProjectError
 
+# Read by torch when it is imported: large tensors lie in huge pages, which spares the training step page faults.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 app = typer.Typer(
     name="gmai", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Medical datasets to image-text pairs to a three-stage vision-language model to a promoted version.",

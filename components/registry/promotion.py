@@ -28,7 +28,7 @@ from components.registry.report import print_verdict, verdict_page
 from components.settings import Promotion, Settings
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json
-from components.tracking.lineage import LineageRow, lineage_of, pinned_data
+from components.tracking.lineage import LineageRow, lineage_of
 from components.tracking.model_package import DIGEST_TAG, Registry, Version, open_registry, registry_lock
 from components.tracking.runs import StageRun
 from components.tracking.stage import git_commit, open_stage

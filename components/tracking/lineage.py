@@ -16,7 +16,7 @@ import yaml
 
 from components.settings import Settings
 from components.tracking.digest import digest_tree
-from components.tracking.runs import TAG_OUTPUT, dvc_digest, runs_with
+from components.tracking.runs import TAG_OUTPUT, pinned_data, runs_with
 from components.tracking.stage import GRAPH, run_sidecar, settings_section
 from components.tracking.store import Store, open_store, unreachable
 
@@ -82,11 +82,6 @@ def stage_outputs(settings: Settings, *, graph: Path = GRAPH) -> Iterator[tuple[
 def _paths(outs: list[str | dict[str, Any]]) -> list[str]:
     """Return the paths of `outs`, which DVC writes as text or as {path: options}."""
     return [out if isinstance(out, str) else next(iter(out)) for out in outs]
-
-
-def pinned_data() -> dict[str, str]:
-    """Return what the .dvc files here pin: path -> md5."""
-    return {pointer.with_suffix("").as_posix(): dvc_digest(pointer) for pointer in sorted(Path().glob("*.dvc"))}
 
 
 def _pinned_rows() -> Iterator[LineageRow]:

@@ -176,15 +176,20 @@ def find_or_make_parent(store: Store, settings: Settings, secrets: Sequence[str]
         else:
             parent = StageRun(run_id, "pipeline", RunWriter(store.client, run_id), tuple(secrets))
             parent.log_params(flat_settings(settings))
-            _log_inputs(parent, {name.with_suffix("").as_posix(): "" for name in sorted(Path().glob("*.dvc"))})
+            _log_inputs(parent, dict.fromkeys(pinned_data(), ""))
     store.client.update_run(found[0].info.run_id, status="RUNNING")
     return found[0].info.run_id
 
 
 def pipeline_key(settings: Settings) -> str:
     """Return the hash of the settings and of the committed data digests: one pipeline, one key."""
-    data = {path.name: dvc_digest(path) for path in sorted(Path().glob("*.dvc"))}
-    return digest_json({"settings": settings.model_dump(mode="json"), "data": data})
+    return digest_json({"settings": settings.model_dump(mode="json"), "data": pinned_data()})
+
+
+def pinned_data() -> dict[str, str]:
+    """Return what the .dvc files here pin: path -> md5."""
+    pointers = (path for path in sorted(Path().glob("*.dvc")) if path.is_file())  # `.dvc/` matches the pattern too
+    return {pointer.with_suffix("").as_posix(): dvc_digest(pointer) for pointer in pointers}
 
 
 def dvc_digest(pointer: Path) -> str:

@@ -30,6 +30,7 @@ def chain(tracked):
     Path("dvc.yaml").write_text(yaml.safe_dump(GRAPH, sort_keys=False))
     Path("data").mkdir()
     Path("data/raw.txt").write_text("raw")
+    Path(".dvc").mkdir()  # DVC's own folder, which every project has, is no pointer to data
     Path("data.dvc").write_text(yaml.safe_dump({"outs": [{"md5": MD5, "path": "data"}]}))
     before = "data"
     for stage, output in list(stage_outputs(tracked))[:-1]:
