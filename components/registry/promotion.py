@@ -30,7 +30,7 @@ from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json
 from components.tracking.lineage import LineageRow, lineage_of
 from components.tracking.model_package import DIGEST_TAG, Registry, Version, open_registry, registry_lock
-from components.tracking.runs import StageRun
+from components.tracking.runs import StageRun, pinned_data
 from components.tracking.stage import git_commit, open_stage
 
 CHAMPION, CHALLENGER = "champion", "challenger"
