@@ -42,7 +42,7 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "boxes", "card", "case_labels", "case_paths", "case_tables", "deidentify", "dialogue", "dicom",
+    "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables", "deidentify", "dialogue", "dicom",
     "dicom_frames", "dicom_volumes", "faults", "image", "json_rows", "json_stream", "label_canvas", "markup",
     "mask_codes", "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows",
     "path_classes", "paths", "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files",
