@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import Field
 
+from components.data.annotation_files import Claims, read_annotations
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.json_stream import decoded, read_item, scan_object
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
-from components.data.paths import check_stays, fields_of_path, find_all, is_named, locate_one
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
-from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.paths import check_stays, fields_of_path, is_named, locate_one
+from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split
 
@@ -72,20 +74,21 @@ class Listing:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the pictures of every JSON file in its order, then the pictures that none lists."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    drafts = read_annotations(
+        root, options.annotations, options.images, skip=options.skip,
+        read_file=partial(_read_file, root=root, card=card, options=options, max_side=context.max_side),
+    )  # fmt: skip
+    yield from finish_pictures(drafts, root, card, options, context)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
-    seen: set[str] = set()
-    for path, where in find_all(root, options.annotations):
-        split = next((s for pattern, s in options.annotation_splits.items() if is_named(where, (pattern,))), "")
-        listing = _read_listing(path, where, split)
-        yield from listing.refused
-        for picture in listing.pictures:
-            yield from _read_picture(root, picture, listing, card, options, max_side, seen)
-    pictures = find_all(root, options.images, options.skip)
-    yield from (Rejection(name, "annotation_missing") for _, name in pictures if name not in seen)
+def _read_file(
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+) -> Iterator[Draft | Rejection]:
+    split = next((s for pattern, s in options.annotation_splits.items() if is_named(where, (pattern,))), "")
+    listing = _read_listing(path, where, split)
+    yield from listing.refused
+    for picture in listing.pictures:
+        yield from _read_picture(root, picture, listing, card, options, max_side, claims)
 
 
 def _read_listing(path: Path, where: str, split: str) -> Listing:
@@ -148,16 +151,13 @@ def _objects_of(picture: Mapping[str, Any], listing: Listing) -> list[Mapping[st
 
 def _read_picture(
     root: Path, picture: Mapping[str, Any], listing: Listing, card: Card, options: Options, max_side: int,
-    seen: set[str],
+    claims: Claims,
 ) -> Iterator[Draft | Rejection]:  # fmt: skip
     try:
         path = _picture_of(root, picture, listing.where, options)
         relative = path.relative_to(root).as_posix()
-        if is_named(relative, options.skip):
+        if not claims.take(relative, fault="image_repeated"):
             return
-        if relative in seen:
-            raise Refused("image_repeated", relative)
-        seen.add(relative)
         pixels, window = open_picture(path, options.deep_window)
         stated = tuple(int(picture.get(name) or 0) for name in ("height", "width"))
         if 0 not in stated and stated != pixels.shape[:2]:

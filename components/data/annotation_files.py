@@ -1,0 +1,58 @@
+"""Files of annotations that name their pictures, in turn: which picture is spoken of, once, and which by none.
+
+VOC's XML files and COCO's JSON files say which pictures they are about. A picture that the options leave out is
+passed over without a word, one that was spoken of before is refused, and those that none speaks of are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from components.data.faults import Refused
+from components.data.paths import find_all, is_named
+from components.data.reading import Draft, Rejection
+
+
+class Claims:
+    """The pictures that annotations have spoken of so far, by their path inside the source."""
+
+    def __init__(self, skip: Sequence[str] = ()) -> None:
+        self._skip = tuple(skip)
+        self._taken: set[str] = set()
+
+    def take(self, relative: str, *, fault: str) -> bool:
+        """Claim a picture; False when `skip` leaves it out, Refused (`fault`) when it was claimed before."""
+        if is_named(relative, self._skip):
+            return False
+        if relative in self._taken:
+            raise Refused(fault, relative)
+        self._taken.add(relative)
+        return True
+
+    def unclaimed(self, root: Path, images: Sequence[str]) -> Iterator[Rejection]:
+        """Refuse (`annotation_missing`) the pictures of these globs that no annotation spoke of.
+
+        Raises DatasetMissing for a glob without any file.
+        """
+        pictures = find_all(root, images, self._skip)
+        yield from (Rejection(name, "annotation_missing") for _, name in pictures if name not in self._taken)
+
+
+def read_annotations(
+    root: Path,
+    annotations: Sequence[str],
+    images: Sequence[str],
+    *,
+    skip: Sequence[str],
+    read_file: Callable[[Path, str, Claims], Iterator[Draft | Rejection]],
+) -> Iterator[Draft | Rejection]:
+    """Yield what `read_file(path, path inside the source, claims)` says of every annotation file, in name order.
+
+    After them come the pictures of the globs `images` that none spoke of. Raises DatasetMissing for a glob
+    without any file.
+    """
+    claims = Claims(skip)
+    for path, where in find_all(root, annotations):
+        yield from read_file(path, where, claims)
+    yield from claims.unclaimed(root, images)
