@@ -7,6 +7,7 @@ Rejection with its reason; nothing is guessed.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -176,6 +177,25 @@ def plain_text(value: Any, *, fault: str) -> str:
 def is_chinese(text: str) -> bool:
     """Tell whether a text has Chinese characters."""
     return bool(CHINESE.search(text))
+
+
+def add_words(
+    statement: Statement | Rejection, say: Callable[[Statement], tuple[Statement, str]]
+) -> Statement | Rejection:
+    """Let `say` add a row's text or questions to its statement, and check the language of what it says.
+
+    `say` returns the statement with its words, and those of them that show the language. What it raises as
+    Refused becomes a Rejection; so does a text that is asked for and empty (`text_empty`). A Rejection stays one.
+    """
+    if isinstance(statement, Rejection):
+        return statement
+    try:
+        full, words = say(statement)
+    except Refused as fault:
+        return Rejection(statement.where, fault.reason)
+    if full.text_kind and not full.text:
+        return Rejection(statement.where, "text_empty")
+    return with_language(full, words)
 
 
 def with_language(statement: Statement, text: str) -> Statement | Rejection:
