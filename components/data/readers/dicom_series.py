@@ -48,7 +48,7 @@ from components.data.volume_records import (
     attempt,
     with_labels,
 )
-from components.data.volumes import PLANES, to_lps
+from components.data.volumes import to_lps
 from components.records import Record
 from components.settings import Positive, Share
 
@@ -167,8 +167,7 @@ def _base(series: _Series, stack: Stacked, said: Said, *, part: str, path: str) 
 
 def _cut(source: CaseSource[Options], series: _Series, stack: Stacked, base: LabelledVolume) -> Drafts:
     options = source.options
-    own_plane = PLANES[int(np.abs(stack.volume.affine[:3, 2]).argmax())]
-    if not stack.is_even and set(options.planes) - {own_plane}:
+    if not stack.can_show(options.planes):
         yield Rejection(series.where, "slices_missing")
         return
     labeller = Labeller(source.tree, source.card, options, options, "header", source.max_side)
