@@ -14,7 +14,7 @@ from tests.fakes.sources import CONTEXT, MAKERS, make_everything, read_all
 BROKEN = {
     "nifti_labels": ("ct.nii.gz", "file_truncated"),
     "nrrd_segments": ("ct.nrrd", "file_truncated"),
-    "dicom_rtstruct": ("pat_1/IMG_003.dcm", "file_truncated"),
+    "dicom_rtstruct": ("pat_1/IMG_003.dcm", "slices_missing"),  # the file, and the gap that it leaves
     "instance_mask": ("cells.tif", "file_unreadable"),
     "slide_tiles": ("slide.svs", "file_unreadable"),
     "captioned_images": ("eye.png", "file_truncated"),
