@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from components.data.card import Card
 from components.data.dicom import decode_frames, open_dicom
 from components.data.faults import Refused
-from components.data.image import decoding, resize, stored_size
+from components.data.image import decoding
 from components.data.paths import PATH_FIELDS, check_template, fields_of_path, fill, is_named
 from components.data.reading import Draft, ReadContext, Rejection, finish_all, resolve_inside
 from components.data.tables import Meaning, RowMeaning, TableFormat, is_blank, meaning_of, read_rows
@@ -293,8 +293,3 @@ def _read_tiff(path: Path) -> Array:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise Refused("image_not_a_picture", str(pixels.shape))
     return pixels[..., :3] if pixels.ndim == 3 else pixels
-
-
-def store(pixels: Array, max_side: int) -> Array:
-    """Shrink pixels to the stored size."""
-    return resize(np.ascontiguousarray(pixels), stored_size(*pixels.shape[:2], max_side=max_side))

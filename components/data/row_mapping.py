@@ -16,6 +16,7 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.paths import check_stays
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, value_at
 from components.records import Language, Modality, SourceQuestion, Split
@@ -144,10 +145,13 @@ def images_of(row: Row, mapping: ColumnMapping) -> tuple[str, ...]:
 
 def check_path(path: str) -> str:
     """Return the path in plain form; Refused when it is absolute, climbs or is no path at all."""
+    if "\0" in path:
+        raise Refused("image_not_named")
+    if "\\" in path:
+        raise Refused("path_escapes_source", path)
+    check_stays(path)
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or re.match(r"^[A-Za-z]:", path):
-        raise Refused("path_escapes_source")
-    if "\0" in path or not pure.name:
+    if not pure.name:
         raise Refused("image_not_named")
     return pure.as_posix()
 

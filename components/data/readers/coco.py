@@ -19,10 +19,11 @@ from components.data.annotation_files import Claims, read_annotations
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.json_stream import decoded, read_item, scan_object
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
 from components.data.paths import check_stays, fields_of_path, is_named, locate_one
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split

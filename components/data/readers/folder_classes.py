@@ -12,9 +12,10 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.image import store
 from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
 

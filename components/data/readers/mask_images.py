@@ -17,10 +17,11 @@ from pydantic import Field, model_validator
 from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.mask_codes import MaskCoding, read_marks
 from components.data.outlines import Mask, decode_pairs
 from components.data.paths import FIELD, fields_of_path, fill, find_all, locate
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import (
     UNREADABLE,
     Draft,

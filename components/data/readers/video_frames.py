@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card
 from components.data.faults import Refused
-from components.data.image import decoding
+from components.data.image import decoding, store
 from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.data.segments import SegmentTable, Timeline, read_timeline
 from components.records import Record

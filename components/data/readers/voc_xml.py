@@ -18,9 +18,10 @@ from components.data.annotation_files import Claims, read_annotations
 from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.markup import parse_xml
 from components.data.paths import check_stays, fields_of_path, locate_one
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
 

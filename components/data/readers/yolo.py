@@ -17,9 +17,10 @@ from pydantic import Field, model_validator
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, parse_numbers, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.outlines import fill_polygon
 from components.data.paths import fields_of_path, find_all, locate
-from components.data.pictures import PictureOptions, finish_pictures, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import (
     UNREADABLE,
     Draft,
