@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.deidentify import age_band
+from components.data.delimited import rows_by_name, take_header, text_cells
 from components.data.faults import Refused
 from components.data.reading import Rejection
 from components.data.spreadsheet import read_cells
@@ -24,7 +25,6 @@ from components.records import NOT_STATED, Split
 from components.settings import Frozen
 
 DELIMITERS = (",", ";", "\t", "|")
-LONGEST_CELL = 1 << 24
 BLANK = frozenset({"", "nan", "na", "n/a", "none", "null"})
 
 
@@ -111,13 +111,10 @@ def read_rows(
     """
     try:
         rows = _cells(path, table)
-        names = list(table.header) or [name.strip() for name in next(rows, [])]
+        names = take_header(rows, table.header)
         _check_header(names, table, needed, where)
-        for number, cells in enumerate(rows, start=1):
-            if len(cells) == len(names):
-                yield number, dict(zip(names, cells, strict=True))
-            elif cells:
-                yield Rejection(f"{where}#row/{number}", "row_malformed")
+        for number, row in rows_by_name(names, rows):
+            yield Rejection(f"{where}#row/{number}", "row_malformed") if row is None else (number, row)
     except (UnicodeError, LookupError) as error:
         raise _fault("encoding_wrong", where, f"not {table.encoding}: {error}", "options: encoding") from error
     except FileNotFoundError as error:
@@ -134,9 +131,8 @@ def _cells(path: Path, table: TableFormat) -> Iterator[list[str]]:
             width = width or len(cells)
             yield [*cells, *[""] * (width - len(cells))]
         return
-    csv.field_size_limit(LONGEST_CELL)
     with path.open(newline="", encoding=table.encoding) as handle:
-        yield from csv.reader(handle, delimiter=table.delimiter)
+        yield from text_cells(handle, table.delimiter)
 
 
 def _check_header(names: list[str], table: TableFormat, needed: Iterable[str], where: str) -> None:
