@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pydantic import Field
+
+from components.data.card import Card
 from components.data.faults import Refused
 from components.data.paths import find_all, is_named
-from components.data.reading import Draft, Rejection
+from components.data.pictures import PictureOptions, finish_pictures
+from components.data.reading import Draft, ReadContext, Rejection
+from components.records import Record
 
 
 class Claims:
@@ -39,13 +44,31 @@ class Claims:
         yield from (Rejection(name, "annotation_missing") for _, name in pictures if name not in self._taken)
 
 
+ReadFile = Callable[[Path, str, Claims], Iterator[Draft | Rejection]]
+
+
+class AnnotatedOptions(PictureOptions):
+    """Where the annotations lie, and the pictures that they ought to speak of."""
+
+    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the files of annotations")
+    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those not named are refused")
+
+
+def read_annotated(
+    root: Path, card: Card, options: AnnotatedOptions, context: ReadContext, *, read_file: ReadFile
+) -> Iterator[Record | Rejection]:
+    """Finish what `read_annotations` yields with all that is said of the pictures (`finish_pictures`)."""
+    drafts = read_annotations(root, options.annotations, options.images, skip=options.skip, read_file=read_file)
+    yield from finish_pictures(drafts, root, card, options, context)
+
+
 def read_annotations(
     root: Path,
     annotations: Sequence[str],
     images: Sequence[str],
     *,
     skip: Sequence[str],
-    read_file: Callable[[Path, str, Claims], Iterator[Draft | Rejection]],
+    read_file: ReadFile,
 ) -> Iterator[Draft | Rejection]:
     """Yield what `read_file(path, path inside the source, claims)` says of every annotation file, in name order.
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from components.data.annotation_files import Claims, read_annotations
+from components.data.annotation_files import AnnotatedOptions, Claims, read_annotated
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
@@ -23,7 +23,7 @@ from components.data.image import store
 from components.data.json_stream import decoded, read_item, scan_object
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
 from components.data.paths import check_stays, fields_of_path, is_named, locate_one
-from components.data.pictures import PictureOptions, finish_pictures, open_picture
+from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split
@@ -32,7 +32,7 @@ VERSION = 1
 Item = TypeVar("Item")
 
 
-class Options(PictureOptions):
+class Options(AnnotatedOptions):
     """Where the JSON files and the pictures lie."""
 
     annotations: tuple[str, ...] = Field(min_length=1, description="globs of the JSON files")
@@ -75,11 +75,8 @@ class Listing:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the pictures of every JSON file in its order, then the pictures that none lists."""
     options = parse_options(Options, card)
-    drafts = read_annotations(
-        root, options.annotations, options.images, skip=options.skip,
-        read_file=partial(_read_file, root=root, card=card, options=options, max_side=context.max_side),
-    )  # fmt: skip
-    yield from finish_pictures(drafts, root, card, options, context)
+    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
 def _read_file(

@@ -14,14 +14,14 @@ from xml.etree.ElementTree import Element
 
 from pydantic import Field
 
-from components.data.annotation_files import Claims, read_annotations
+from components.data.annotation_files import AnnotatedOptions, Claims, read_annotated
 from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.image import store
 from components.data.markup import parse_xml
 from components.data.paths import check_stays, fields_of_path, locate_one
-from components.data.pictures import PictureOptions, finish_pictures, open_picture
+from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
 
@@ -29,7 +29,7 @@ VERSION = 1
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class Options(PictureOptions):
+class Options(AnnotatedOptions):
     """Where annotations and pictures lie."""
 
     annotations: tuple[str, ...] = Field(min_length=1, description="globs of the XML files")
@@ -55,11 +55,8 @@ class Annotation:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the picture of every XML file, then the pictures without one."""
     options = parse_options(Options, card)
-    drafts = read_annotations(
-        root, options.annotations, options.images, skip=options.skip,
-        read_file=partial(_read_file, root=root, card=card, options=options, max_side=context.max_side),
-    )  # fmt: skip
-    yield from finish_pictures(drafts, root, card, options, context)
+    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
 def _read_file(
