@@ -15,13 +15,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.data.deidentify import age_band
+from components.data.deidentify import band_of_years
 from components.data.delimited import rows_by_name, take_header, text_cells
 from components.data.faults import Refused
 from components.data.reading import Rejection
 from components.data.spreadsheet import read_cells
 from components.errors import DataError
-from components.records import NOT_STATED, Split
+from components.records import Split
 from components.settings import Frozen
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -91,13 +91,6 @@ def meaning_of(row: Mapping[str, str], options: RowMeaning) -> Meaning:
 def _plain(name: str, cell: str, options: RowMeaning) -> str:
     text = "" if is_blank(cell) else cell.strip()
     return options.fact_values.get(name, {}).get(text, text)
-
-
-def band_of_years(cell: str) -> str:
-    """Turn an age in years ("45", "45.0", "045Y") into its decade, or "" when it is none."""
-    digits = cell.strip().upper().removesuffix("Y").partition(".")[0]
-    band = age_band(f"{digits}Y")
-    return "" if band == NOT_STATED else band
 
 
 def read_rows(
