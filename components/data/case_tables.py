@@ -16,11 +16,10 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.case_paths import fill
-from components.data.deidentify import age_band
+from components.data.deidentify import band_of_years
 from components.data.faults import Refused
 from components.data.reading import Rejection, resolve_inside
 from components.errors import DataError, DatasetMissing
-from components.records import NOT_STATED
 from components.settings import Frozen
 
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
@@ -131,18 +130,10 @@ def _facts_of_row(table: CaseTable, row: Mapping[str, str]) -> dict[str, str]:
     """Return what a row states of its case; what it leaves open is left out."""
     facts = {name: _text(row, column) for column, name in table.facts.items()}
     facts["sex"] = SEXES.get(_text(row, table.sex).lower(), "")
-    facts["age band"] = _decade(_text(row, table.age))
-    return {name: value for name, value in facts.items() if value and value != NOT_STATED}
+    facts["age band"] = band_of_years(_text(row, table.age))
+    return {name: value for name, value in facts.items() if value}
 
 
 def _text(row: Mapping[str, str], column: str) -> str:
     value = (row.get(column) or "").strip() if column else ""
     return "" if value.lower() in UNSTATED else value
-
-
-def _decade(text: str) -> str:
-    """Turn years ("58", "58.4", "058Y") into a decade."""
-    try:
-        return age_band(f"{int(float(text.rstrip('Yy'))):d}Y") if text else ""
-    except (ValueError, OverflowError):
-        return ""

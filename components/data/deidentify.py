@@ -56,6 +56,15 @@ def age_band(text: str) -> str:
     return "under 10 years" if low == 0 else f"{low}-{low + 9} years"
 
 
+def band_of_years(cell: str) -> str:
+    """Turn an age in years as a table states it ("45", "45.0", "045Y") into its decade, or "" when it is none."""
+    try:
+        band = age_band(f"{int(float(cell.strip().upper().removesuffix('Y')))}Y")
+    except (ValueError, OverflowError):
+        return ""
+    return "" if band == NOT_STATED else band
+
+
 def header_facts(dataset: Any) -> dict[str, str]:
     """Return the facts that a DICOM header may tell, in plain words; nothing outside ALLOWED_TAGS is read."""
     facts: dict[str, str] = {}

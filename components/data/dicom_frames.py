@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.data.dicom import is_mirrored, orientation_of
-from components.data.image import resize, stored_size
+from components.data.image import store
 from components.data.reading import Draft
 from components.data.volumes import plane_of
 from components.data.windows import bounds, to_grey
@@ -38,7 +38,7 @@ def frame_drafts(dataset: Any, frames: Array, path: str, rules: FrameRules, *, m
         cut = crop(turn(grey), rules.crop)
         yield Draft(
             path=path, part=f"frame/{index:04d}" if len(frames) > 1 else "",
-            pixels=resize(np.ascontiguousarray(cut), stored_size(*cut.shape[:2], max_side=max_side)),
+            pixels=store(cut, max_side),
             patient=str(dataset.get("PatientID", "") or ""), plane=plane,
             slice_index=index if len(frames) > 1 else -1, window="stored" if is_colour else rules.window,
         )  # fmt: skip

@@ -8,7 +8,7 @@ evenly), `slices_missing` (uneven spacing where other planes than the stored one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -24,7 +24,7 @@ from components.data.volume_records import (
     attempt,
     check_unpacked,
 )
-from components.data.volumes import Volume, affine_from_dicom
+from components.data.volumes import PLANES, Volume, affine_from_dicom
 from components.records import Modality
 
 Array = np.ndarray[Any, Any]
@@ -177,6 +177,11 @@ class Stacked:
             return ()
         return self.files if upwards > 0 else self.files[::-1]
 
+    def can_show(self, planes: Collection[str]) -> bool:
+        """Tell whether these planes may be cut: across uneven slices only the stored one is true to scale."""
+        own = PLANES[int(np.abs(self.volume.affine[:3, 2]).argmax())]
+        return self.is_even or set(planes) <= {own}
+
 
 def stack_files(headers: Sequence[Header], root: Path) -> list[Stacked]:
     """Stack single-frame files into a volume, or into several when every place is filled several times."""
@@ -192,6 +197,16 @@ def stack_files(headers: Sequence[Header], root: Path) -> list[Stacked]:
         for header in headers
     ]  # fmt: skip
     return stack_plates(plates, grid)
+
+
+def stack_one(headers: Sequence[Header], root: Path) -> Stacked:
+    """Stack single-frame files that are one volume; Refused (`series_not_one_volume`) when they are not."""
+    if not headers or any(header.height is None for header in headers):
+        raise Refused("series_not_one_volume")
+    stacks = stack_files(headers, root)
+    if len(stacks) != 1:
+        raise Refused("series_not_one_volume")
+    return stacks[0]
 
 
 def _load_slice(path: Path) -> Array:

@@ -42,6 +42,11 @@ def resize(pixels: Pixels, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BOX))
 
 
+def store(pixels: Pixels, max_side: int) -> Pixels:
+    """Shrink 8-bit pixels of square millimetres to their stored size; smaller ones stay as they are."""
+    return resize(np.ascontiguousarray(pixels), stored_size(*pixels.shape[:2], max_side=max_side))
+
+
 def resize_labels(labels: np.ndarray[Any, Any], size: Size) -> np.ndarray[Any, Any]:
     """Resize a label image by taking the nearest source pixel, so that no new label arises."""
     rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(int)

@@ -42,12 +42,13 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "boxes", "card", "case_labels", "case_paths", "case_tables", "deidentify", "dialogue", "dicom",
-    "dicom_frames", "dicom_volumes", "faults", "image", "json_rows", "json_stream", "label_canvas", "markup",
-    "mask_codes", "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows",
-    "path_classes", "paths", "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files",
-    "row_mapping", "row_store", "said_rows", "segments", "slices", "slide_shapes", "slides", "spreadsheet",
-    "tables", "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
+    "annotation_files", "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables", "deidentify",
+    "delimited", "dialogue", "dicom", "dicom_frames", "dicom_references", "dicom_volumes", "faults", "image",
+    "json_rows", "json_stream", "label_canvas", "markup", "mask_codes", "masks", "metaimage", "mimic_studies",
+    "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths", "picture_files", "pictures",
+    "question_rows", "reading", "report_text", "row_files", "row_mapping", "row_store", "said_rows", "segments",
+    "slices", "slide_shapes", "slides", "spreadsheet", "tables", "text_records", "tiles", "volume_files",
+    "volume_records", "volumes", "windows",
 )  # fmt: skip
 
 

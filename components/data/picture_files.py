@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from components.data.faults import Refused
-from components.data.image import resize, stored_size
+from components.data.image import store
 from components.data.reading import UNREADABLE, Rejection, find_files, reason_of, resolve_inside
 from components.data.row_mapping import (
     check_path,
@@ -63,7 +63,7 @@ def decode_pixels(content: bytes, *, max_side: int) -> Pixels:
         raise Refused("image_too_large") from error
     except (*UNREADABLE, SyntaxError) as error:
         raise Refused(reason_of(error)) from error
-    return resize(pixels, stored_size(*pixels.shape[:2], max_side=max_side))
+    return store(pixels, max_side)
 
 
 def read_picture(root: Path, relative: str) -> bytes:

@@ -19,13 +19,13 @@ from pydantic import Field, field_validator
 from components.data.card import Card
 from components.data.dicom import decode_frames, open_dicom
 from components.data.faults import Refused
-from components.data.image import decoding, resize, stored_size
+from components.data.image import decoding
 from components.data.paths import PATH_FIELDS, check_template, fields_of_path, fill, is_named
-from components.data.reading import Draft, Rejection, resolve_inside
+from components.data.reading import Draft, ReadContext, Rejection, finish_all, resolve_inside
 from components.data.tables import Meaning, RowMeaning, TableFormat, is_blank, meaning_of, read_rows
 from components.data.windows import WindowName, bounds, to_grey
 from components.errors import DatasetMissing
-from components.records import Department, Modality, Plane, Split, Task
+from components.records import Department, Modality, Plane, Record, Split, Task
 from components.settings import Frozen
 
 Array = np.ndarray[Any, Any]
@@ -140,6 +140,13 @@ def open_gallery(root: Path, card: Card, options: PictureOptions) -> Gallery:
     """
     rows, refused = _read_side_table(root, card, options) if options.table else ({}, ())
     return Gallery(card, options, rows, _read_lists(root, options.split_files), tuple(refused))
+
+
+def finish_pictures(
+    drafts: Iterator[Draft | Rejection], root: Path, card: Card, options: PictureOptions, context: ReadContext
+) -> Iterator[Record | Rejection]:
+    """Finish a source's drafts with all that is said of its pictures; raises as `open_gallery` does."""
+    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
 
 
 def _read_side_table(
@@ -286,8 +293,3 @@ def _read_tiff(path: Path) -> Array:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise Refused("image_not_a_picture", str(pixels.shape))
     return pixels[..., :3] if pixels.ndim == 3 else pixels
-
-
-def store(pixels: Array, max_side: int) -> Array:
-    """Shrink pixels to the stored size."""
-    return resize(np.ascontiguousarray(pixels), stored_size(*pixels.shape[:2], max_side=max_side))

@@ -18,13 +18,14 @@ from typing import Any, Literal, TextIO
 
 from pydantic import Field
 
+from components.data.delimited import LONGEST_CELL, rows_by_name, take_header, text_cells
 from components.data.json_rows import iterate_json
 from components.data.reading import Rejection, find_files
 from components.errors import CardInvalid, DataError
 from components.records import Language, Split
 from components.settings import Frozen
 
-MAX_LINE = 16 << 20  # characters of one JSONL line or CSV field
+MAX_LINE = LONGEST_CELL  # characters of one JSONL line
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "|"}
 
 
@@ -184,18 +185,14 @@ def _parse_line(line: str) -> Any:
 def _delimited(
     handle: TextIO, relative: str, table: Table, ending: str, needed: tuple[str, ...]
 ) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(MAX_LINE)
-    quoting = csv.QUOTE_NONE if ending == ".txt" else csv.QUOTE_MINIMAL
-    reader = csv.reader(handle, delimiter=table.delimiter or DELIMITERS.get(ending, ","), quoting=quoting)
+    rows = text_cells(handle, table.delimiter or DELIMITERS.get(ending, ","), quoted=ending != ".txt")
     try:
-        header = list(table.header) or [name.strip() for name in next(reader, [])]
+        header = take_header(rows, table.header)
         _check_header(header, relative, (*needed, *table.only))
-        for number, fields in enumerate(reader, start=1):
-            if fields:
-                fits = len(fields) == len(header)
-                yield str(number), dict(zip(header, fields, strict=True)) if fits else "row_length_differs"
+        for number, values in rows_by_name(header, rows):
+            yield str(number), "row_length_differs" if values is None else values
     except csv.Error as error:
-        raise DataError(f"not a delimited table: {error}", where=f"{relative}, line {reader.line_num}") from error
+        raise DataError(f"not a delimited table: {error}", where=relative) from error
 
 
 def _check_header(header: list[str], relative: str, needed: tuple[str, ...]) -> None:

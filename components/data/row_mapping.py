@@ -7,6 +7,7 @@ Rejection with its reason; nothing is guessed.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.paths import check_stays
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, value_at
 from components.records import Language, Modality, SourceQuestion, Split
@@ -143,10 +145,13 @@ def images_of(row: Row, mapping: ColumnMapping) -> tuple[str, ...]:
 
 def check_path(path: str) -> str:
     """Return the path in plain form; Refused when it is absolute, climbs or is no path at all."""
+    if "\0" in path:
+        raise Refused("image_not_named")
+    if "\\" in path:
+        raise Refused("path_escapes_source", path)
+    check_stays(path)
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or re.match(r"^[A-Za-z]:", path):
-        raise Refused("path_escapes_source")
-    if "\0" in path or not pure.name:
+    if not pure.name:
         raise Refused("image_not_named")
     return pure.as_posix()
 
@@ -176,6 +181,25 @@ def plain_text(value: Any, *, fault: str) -> str:
 def is_chinese(text: str) -> bool:
     """Tell whether a text has Chinese characters."""
     return bool(CHINESE.search(text))
+
+
+def add_words(
+    statement: Statement | Rejection, say: Callable[[Statement], tuple[Statement, str]]
+) -> Statement | Rejection:
+    """Let `say` add a row's text or questions to its statement, and check the language of what it says.
+
+    `say` returns the statement with its words, and those of them that show the language. What it raises as
+    Refused becomes a Rejection; so does a text that is asked for and empty (`text_empty`). A Rejection stays one.
+    """
+    if isinstance(statement, Rejection):
+        return statement
+    try:
+        full, words = say(statement)
+    except Refused as fault:
+        return Rejection(statement.where, fault.reason)
+    if full.text_kind and not full.text:
+        return Rejection(statement.where, "text_empty")
+    return with_language(full, words)
 
 
 def with_language(statement: Statement, text: str) -> Statement | Rejection:

@@ -8,15 +8,10 @@ from typing import Literal
 from pydantic import Field
 
 from components.data.dialogue import read_dialogue
-from components.data.faults import Refused
 from components.data.question_rows import QuestionColumns, read_question
 from components.data.reading import Rejection
 from components.data.row_files import Row, value_at
-from components.data.row_mapping import (
-    Statement,
-    plain_text,
-    with_language,
-)
+from components.data.row_mapping import Statement, add_words, plain_text
 from components.records import PairKind
 from components.settings import Frozen
 
@@ -39,17 +34,10 @@ class SaidColumns(Frozen):
 
 def say_row(statement: Statement, row: Row, said: SaidColumns, asked: QuestionColumns) -> Statement | Rejection:
     """Add a row's words to its statement, or say why it cannot be taken."""
-    try:
-        full = _say(statement, row, said, asked)
-    except Refused as fault:
-        return Rejection(row.where, fault.reason)
-    if said.text and not full.text:
-        return Rejection(row.where, "text_empty")
-    words = full.text + "".join(question.question for question in full.questions[:1])
-    return with_language(full, words)
+    return add_words(statement, lambda plain: _say(plain, row, said, asked))
 
 
-def _say(statement: Statement, row: Row, said: SaidColumns, asked: QuestionColumns) -> Statement:
+def _say(statement: Statement, row: Row, said: SaidColumns, asked: QuestionColumns) -> tuple[Statement, str]:
     full = statement
     if said.text:
         text = plain_text(value_at(row.values, said.text), fault="text_not_text")
@@ -62,4 +50,4 @@ def _say(statement: Statement, row: Row, said: SaidColumns, asked: QuestionColum
             num_images=len(statement.images), keys=(said.speaker, said.value),
         )  # fmt: skip
         full = replace(full, questions=(*full.questions, *turns))
-    return full
+    return full, full.text + "".join(question.question for question in full.questions[:1])

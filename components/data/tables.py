@@ -15,16 +15,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.data.deidentify import age_band
+from components.data.deidentify import band_of_years
+from components.data.delimited import rows_by_name, take_header, text_cells
 from components.data.faults import Refused
 from components.data.reading import Rejection
 from components.data.spreadsheet import read_cells
 from components.errors import DataError
-from components.records import NOT_STATED, Split
+from components.records import Split
 from components.settings import Frozen
 
 DELIMITERS = (",", ";", "\t", "|")
-LONGEST_CELL = 1 << 24
 BLANK = frozenset({"", "nan", "na", "n/a", "none", "null"})
 
 
@@ -93,13 +93,6 @@ def _plain(name: str, cell: str, options: RowMeaning) -> str:
     return options.fact_values.get(name, {}).get(text, text)
 
 
-def band_of_years(cell: str) -> str:
-    """Turn an age in years ("45", "45.0", "045Y") into its decade, or "" when it is none."""
-    digits = cell.strip().upper().removesuffix("Y").partition(".")[0]
-    band = age_band(f"{digits}Y")
-    return "" if band == NOT_STATED else band
-
-
 def read_rows(
     path: Path, where: str, table: TableFormat, needed: Iterable[str]
 ) -> Iterator[tuple[int, dict[str, str]] | Rejection]:
@@ -111,13 +104,10 @@ def read_rows(
     """
     try:
         rows = _cells(path, table)
-        names = list(table.header) or [name.strip() for name in next(rows, [])]
+        names = take_header(rows, table.header)
         _check_header(names, table, needed, where)
-        for number, cells in enumerate(rows, start=1):
-            if len(cells) == len(names):
-                yield number, dict(zip(names, cells, strict=True))
-            elif cells:
-                yield Rejection(f"{where}#row/{number}", "row_malformed")
+        for number, row in rows_by_name(names, rows):
+            yield Rejection(f"{where}#row/{number}", "row_malformed") if row is None else (number, row)
     except (UnicodeError, LookupError) as error:
         raise _fault("encoding_wrong", where, f"not {table.encoding}: {error}", "options: encoding") from error
     except FileNotFoundError as error:
@@ -134,9 +124,8 @@ def _cells(path: Path, table: TableFormat) -> Iterator[list[str]]:
             width = width or len(cells)
             yield [*cells, *[""] * (width - len(cells))]
         return
-    csv.field_size_limit(LONGEST_CELL)
     with path.open(newline="", encoding=table.encoding) as handle:
-        yield from csv.reader(handle, delimiter=table.delimiter)
+        yield from text_cells(handle, table.delimiter)
 
 
 def _check_header(names: list[str], table: TableFormat, needed: Iterable[str], where: str) -> None:

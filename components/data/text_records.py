@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,35 @@ from components.data.card import Card
 from components.data.faults import Refused
 from components.data.picture_files import Pixels, decode_pixels, iterate_archives, load_member, read_picture
 from components.data.reading import Draft, ReadContext, Rejection, finish
-from components.data.row_mapping import (
-    Statement,
-)
+from components.data.row_files import Row, iterate_tables
+from components.data.row_mapping import RowMapping, Statement, add_words, state_row
 from components.data.row_store import RowStore
 from components.records import NOT_STATED, Record, SourceQuestion, stable_id
 
 NO_PIXELS = np.zeros((1, 1), dtype=np.uint8)
 Samples = Iterator[Record | Rejection]
+
+
+def join_rows(
+    root: Path,
+    mapping: RowMapping,
+    card: Card,
+    context: ReadContext,
+    *,
+    say: Callable[[Row, Statement], tuple[Statement, str]],
+    needed: tuple[str, ...],
+) -> Samples:
+    """Yield the records of the rows of a mapping's tables, to which `say` adds their words (`add_words`).
+
+    Raises as `iterate_tables` does: CardInvalid for a delimited table without one of the `needed` columns.
+    """
+
+    def state(row: Row) -> Statement | Rejection:
+        return add_words(state_row(row, mapping, card), partial(say, row))
+
+    rows = iterate_tables(root, mapping.tables, needed=needed)
+    statements = (row if isinstance(row, Rejection) else state(row) for row in rows)
+    yield from join_images(statements, root, card, context, archives=mapping.archives)
 
 
 def join_images(

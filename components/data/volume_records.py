@@ -58,6 +58,31 @@ def read_each(
         yield from finish_all(drafts_of(path, path.relative_to(root).as_posix()), card, context)
 
 
+def read_labelled(
+    root: Path,
+    pattern: str,
+    card: Card,
+    context: ReadContext,
+    *,
+    options: SliceOptions,
+    load: Callable[[Path], tuple[Volume, NamedCodes]],
+) -> Iterator[Record | Rejection]:
+    """Finish the slices of every volume that matches a glob, with its labels as regions.
+
+    `load(path)` reads a volume and its label codes, both in LPS and on one grid; what it raises refuses the file.
+    """
+
+    def drafts_of(path: Path, relative: str) -> Drafts:
+        loaded = attempt(lambda: load(path), relative)
+        if isinstance(loaded, Rejection):
+            yield loaded
+            return
+        base = LabelledVolume(path=relative, volume=loaded[0], vocabulary=card.labels)
+        yield from labelled_drafts(base, loaded[1], card, options, max_side=context.max_side)
+
+    yield from read_each(root, pattern, card, context, drafts_of)
+
+
 def attempt(load: Callable[[], Loaded], where: str) -> Loaded | Rejection:
     """Load something of a file, or say why it could not be."""
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.image import open_pixels, resize, stored_size
+from components.data.image import open_pixels, store
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -94,11 +94,12 @@ def _read_picture(path: Path, relative: str, row: Row, caption: str, max_side: i
     except UNREADABLE as error:
         yield Rejection(relative, reason_of(error))
         return
-    whole = _draft(relative, row, resize(pixels, stored_size(*pixels.shape[:2], max_side=max_side)))
+    whole = _draft(relative, row, store(pixels, max_side))
     yield replace(whole, labels=row.labels, absent_labels=row.absent_labels, text=caption, text_kind="caption")
     for top, left, tile in cut_tiles(pixels, row.tiles) if row.tiles else ():
-        small = resize(np.ascontiguousarray(tile), stored_size(*tile.shape[:2], max_side=max_side))
-        yield replace(_draft(relative, row, small), part=f"tile/{top:05d}-{left:05d}", labels=row.tile_labels)
+        yield replace(
+            _draft(relative, row, store(tile, max_side)), part=f"tile/{top:05d}-{left:05d}", labels=row.tile_labels
+        )
 
 
 def _draft(relative: str, row: Row, pixels: np.ndarray[Any, Any]) -> Draft:

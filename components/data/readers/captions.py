@@ -14,17 +14,10 @@ from typing import Literal
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, parse_options
-from components.data.row_files import Row, iterate_tables, value_at
-from components.data.row_mapping import (
-    RowMapping,
-    Statement,
-    plain_text,
-    state_row,
-    with_language,
-)
-from components.data.text_records import join_images
+from components.data.row_files import Row, value_at
+from components.data.row_mapping import RowMapping, Statement, plain_text
+from components.data.text_records import join_rows
 from components.records import Record
 
 VERSION = 1
@@ -43,19 +36,10 @@ class Options(RowMapping):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield a record an image with its caption."""
     options = parse_options(Options, card)
-    rows = iterate_tables(root, options.tables, needed=(*options.columns(), options.text))
-    statements = (row if isinstance(row, Rejection) else _state(row, options, card) for row in rows)
-    yield from join_images(statements, root, card, context, archives=options.archives)
 
-
-def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
-    statement = state_row(row, options, card)
-    if isinstance(statement, Rejection):
-        return statement
-    try:
+    def say(row: Row, statement: Statement) -> tuple[Statement, str]:
         text = plain_text(value_at(row.values, options.text), fault="text_not_text")
-    except Refused as fault:
-        return Rejection(row.where, fault.reason)
-    if not text:
-        return Rejection(row.where, "text_empty")
-    return with_language(replace(statement, text=text, text_kind=options.text_kind), text)
+        return replace(statement, text=text, text_kind=options.text_kind), text
+
+    needed = (*options.columns(), options.text)
+    yield from join_rows(root, options, card, context, say=say, needed=needed)

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import Field
 
+from components.data.annotation_files import AnnotatedOptions, Claims, read_annotated
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.json_stream import decoded, read_item, scan_object
 from components.data.outlines import Mask, decode_counts, fill_polygons, unpack_counts
-from components.data.paths import check_stays, fields_of_path, find_all, is_named, locate_one
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
-from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.paths import check_stays, fields_of_path, is_named, locate_one
+from components.data.pictures import open_picture
+from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split
 
@@ -29,7 +32,7 @@ VERSION = 1
 Item = TypeVar("Item")
 
 
-class Options(PictureOptions):
+class Options(AnnotatedOptions):
     """Where the JSON files and the pictures lie."""
 
     annotations: tuple[str, ...] = Field(min_length=1, description="globs of the JSON files")
@@ -72,20 +75,18 @@ class Listing:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the pictures of every JSON file in its order, then the pictures that none lists."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
-    seen: set[str] = set()
-    for path, where in find_all(root, options.annotations):
-        split = next((s for pattern, s in options.annotation_splits.items() if is_named(where, (pattern,))), "")
-        listing = _read_listing(path, where, split)
-        yield from listing.refused
-        for picture in listing.pictures:
-            yield from _read_picture(root, picture, listing, card, options, max_side, seen)
-    pictures = find_all(root, options.images, options.skip)
-    yield from (Rejection(name, "annotation_missing") for _, name in pictures if name not in seen)
+def _read_file(
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+) -> Iterator[Draft | Rejection]:
+    split = next((s for pattern, s in options.annotation_splits.items() if is_named(where, (pattern,))), "")
+    listing = _read_listing(path, where, split)
+    yield from listing.refused
+    for picture in listing.pictures:
+        yield from _read_picture(root, picture, listing, card, options, max_side, claims)
 
 
 def _read_listing(path: Path, where: str, split: str) -> Listing:
@@ -148,16 +149,13 @@ def _objects_of(picture: Mapping[str, Any], listing: Listing) -> list[Mapping[st
 
 def _read_picture(
     root: Path, picture: Mapping[str, Any], listing: Listing, card: Card, options: Options, max_side: int,
-    seen: set[str],
+    claims: Claims,
 ) -> Iterator[Draft | Rejection]:  # fmt: skip
     try:
         path = _picture_of(root, picture, listing.where, options)
         relative = path.relative_to(root).as_posix()
-        if is_named(relative, options.skip):
+        if not claims.take(relative, fault="image_repeated"):
             return
-        if relative in seen:
-            raise Refused("image_repeated", relative)
-        seen.add(relative)
         pixels, window = open_picture(path, options.deep_window)
         stated = tuple(int(picture.get(name) or 0) for name in ("height", "width"))
         if 0 not in stated and stated != pixels.shape[:2]:

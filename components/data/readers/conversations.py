@@ -15,16 +15,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.dialogue import read_dialogue
-from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.row_files import Row, iterate_tables, value_at
-from components.data.row_mapping import (
-    COLUMN,
-    RowMapping,
-    Statement,
-    state_row,
-    with_language,
-)
+from components.data.row_mapping import COLUMN, RowMapping, Statement, add_words, state_row
 from components.data.text_records import join_images
 from components.records import PairKind, Record
 
@@ -55,26 +48,24 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield a record an image (or set of images) with its conversations, then a record a text-only row."""
     options = parse_options(Options, card)
     rows = iterate_tables(root, options.tables, needed=())
-    statements = (row if isinstance(row, Rejection) else state_conversation(row, options, card) for row in rows)
+    statements = (row if isinstance(row, Rejection) else _state(row, options, card) for row in rows)
     yield from join_images(statements, root, card, context, archives=options.archives)
 
 
-def state_conversation(row: Row, options: Options, card: Card) -> Statement | Rejection:
+def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
     """Read one row; a row that names no image is text alone."""
     columns = COLUMN.findall(options.image)
     has_image = not columns or any(_is_named(value_at(row.values, column)) for column in columns)
-    statement = state_row(row, options if has_image else options.model_copy(update={"image": ""}), card)
-    if isinstance(statement, Rejection):
-        return statement
-    try:
+
+    def say(statement: Statement) -> tuple[Statement, str]:
         questions = read_dialogue(
             _turns(row, options), kind=options.kind if statement.images else "text_only",
             num_images=len(statement.images), keys=(options.speaker, options.value),
             drop_system=options.drop_system,
         )  # fmt: skip
-    except Refused as fault:
-        return Rejection(row.where, fault.reason)
-    return with_language(replace(statement, questions=questions), questions[0].question + questions[0].answer)
+        return replace(statement, questions=questions), questions[0].question + questions[0].answer
+
+    return add_words(state_row(row, options if has_image else options.model_copy(update={"image": ""}), card), say)
 
 
 def _turns(row: Row, options: Options) -> Any:

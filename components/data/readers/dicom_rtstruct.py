@@ -3,12 +3,13 @@
 A folder is one series and one study, or (`match: reference`, as TCIA hands them out) a series is where its
 RTSTRUCT's header says. Contours are matched to the slice at their height (within half the
 slice spacing) and filled by the even-odd rule, so that a contour inside another cuts a hole. Refused: an ROI
-name the card does not know, a series whose slices disagree in size or orientation.
+name the card does not know, a series with a gap (`slices_missing`), and what `dicom_volumes` refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,24 +19,14 @@ from pydantic import Field
 
 from components.data.card import Card, Term
 from components.data.deidentify import header_facts
-from components.data.dicom import open_dicom, orientation_of
-from components.data.dicom_volumes import keys_of
+from components.data.dicom import open_dicom
+from components.data.dicom_references import match_references
+from components.data.dicom_volumes import Header, Stacked, decode_file, keys_of, read_header, stack_one
 from components.data.faults import Refused
-from components.data.reading import (
-    UNREADABLE,
-    Draft,
-    ReadContext,
-    Rejection,
-    find_files,
-    finish_all,
-    parse_options,
-    reason_of,
-)
+from components.data.reading import ReadContext, Rejection, find_files, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices, side_contradicts
-from components.data.volume_records import (
-    attempt,
-)
-from components.data.volumes import Volume, affine_from_dicom, to_lps
+from components.data.volume_records import Drafts, attempt
+from components.data.volumes import Volume, to_lps
 from components.records import Record
 
 VERSION = 1
@@ -63,11 +54,13 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     if options.match == "reference":
         yield from _read_by_reference(root, card, options, context)
         return
-    folders: dict[Path, list[Path]] = {}
+    folders: dict[str, list[str]] = {}
     for path in find_files(root, options.series):
-        folders.setdefault(path.parent, []).append(path)
+        file = path.relative_to(root).as_posix()
+        folders.setdefault(file.rpartition("/")[0] or ".", []).append(file)
     for folder, files in folders.items():
-        yield from finish_all(_read_series(root, folder, files, card, options, context.max_side), card, context)
+        drafts = _read_series(root, folder, files, card, options, context.max_side)
+        yield from finish_all(drafts, card, context)
 
 
 def _read_by_reference(
@@ -75,37 +68,15 @@ def _read_by_reference(
 ) -> Iterator[Record | Rejection]:
     """Match every RTSTRUCT below the root to the series it refers to, wherever either lies."""
     paths = {path.relative_to(root).as_posix(): path for path in find_files(root, options.series)}
-    series: dict[str, list[Path]] = {}
-    structures: dict[str, list[Path]] = {}
-    for key in keys_of(paths.items()):
-        if isinstance(key, Rejection):
-            yield key
-        elif key.is_image:
-            series.setdefault(key.series, []).append(paths[key.file])
-        elif key.kind == RTSTRUCT:
-            uid = attempt(partial(_referenced_series, paths[key.file]), key.file)
-            if isinstance(uid, Rejection):
-                yield uid
-            else:
-                structures.setdefault(uid, []).append(paths[key.file])
-    for uid, files in structures.items():
-        if uid not in series:
-            yield from (Rejection(path.relative_to(root).as_posix(), "series_missing") for path in files)
-    yield from finish_all(_read_matched(root, card, options, context.max_side, series, structures), card, context)
-
-
-def _read_matched(
-    root: Path, card: Card, options: Options, max_side: int,
-    series: Mapping[str, Sequence[Path]], structures: Mapping[str, Sequence[Path]],
-) -> Iterator[Draft | Rejection]:  # fmt: skip
-    numbers: dict[Path, int] = {}
-    for uid, images in series.items():
-        folder = images[0].parent
-        numbers[folder] = numbers.get(folder, -1) + 1
-        if uid in structures or options.unlabelled == "keep":
-            files = [*images, *structures.get(uid, ())]
-            part = f"series/{numbers[folder]:02d}"
-            yield from _read_series(root, folder, files, card, options, max_side, part=part)
+    references = match_references(
+        keys_of(paths.items()), (RTSTRUCT,), lambda file: _referenced_series(paths[file])
+    )
+    yield from references.refused
+    for series in references.series:
+        if series.referring or options.unlabelled == "keep":
+            files = (*series.files, *series.referring)
+            drafts = _read_series(root, series.folder, files, card, options, context.max_side, part=series.part)
+            yield from finish_all(drafts, card, context)
 
 
 def _referenced_series(path: Path) -> str:
@@ -118,89 +89,75 @@ def _referenced_series(path: Path) -> str:
 
 
 def _read_series(
-    root: Path, folder: Path, files: Sequence[Path], card: Card, options: Options, max_side: int,
+    root: Path, folder: str, files: Sequence[str], card: Card, options: Options, max_side: int,
     *, part: str = "",
-) -> Iterator[Draft | Rejection]:  # fmt: skip
-    relative = folder.relative_to(root).as_posix()
-    datasets, refused = _open_all(root, files)
+) -> Drafts:  # fmt: skip
+    opened = [attempt(partial(read_header, root / file, file), file) for file in files]
+    yield from (header for header in opened if isinstance(header, Rejection))
+    headers = [header for header in opened if isinstance(header, Header)]
+    structures = [header.tags for header in headers if str(header.tags.get("SOPClassUID", "")) == RTSTRUCT]
+    images = [header for header in headers if str(header.tags.get("SOPClassUID", "")) != RTSTRUCT]
+    stacked, refused = _stack(images, root, folder)
     yield from refused
-    images = sorted((d for d in datasets if str(d.SOPClassUID) != RTSTRUCT), key=_height)
-    structures = [d for d in datasets if str(d.SOPClassUID) == RTSTRUCT]
-    try:
-        volume = _stack(images)
-    except UNREADABLE:
-        yield Rejection(relative, "series_not_one_volume")
+    if stacked is None:
         return
-    codes, terms = np.zeros(volume.voxels.shape, dtype=np.uint8), {}
-    for name, polygons in _contours(structures):
-        term = card.term(name)
-        if term is None:
-            yield Rejection(f"{relative}#{name}", "label_not_in_vocabulary")
-        elif term.label:
-            code = _code_of(terms, term)
-            _draw(codes, code, polygons, volume)
-    standing = to_lps(Volume(codes, volume.affine))
-    if side_contradicts(standing.voxels, terms):
-        yield Rejection(relative, "side_contradicts_orientation")
+    # Contours are drawn by their height over even slices: past a gap they would lie on the wrong ones.
+    if (structures and not stacked.is_even) or not stacked.can_show(options.planes):
+        yield Rejection(folder, "slices_missing")
         return
+    drawn = attempt(lambda: _draw_all(structures, stacked.volume, card), folder)
+    if isinstance(drawn, Rejection):
+        yield drawn
+        return
+    yield from (Rejection(f"{folder}#{name}", "label_not_in_vocabulary") for name in drawn.unknown)
+    if side_contradicts(drawn.codes, drawn.terms):
+        yield Rejection(folder, "side_contradicts_orientation")
+        return
+    first = next(header.tags for header in images if header.file == stacked.files[0])
     labelled = LabelledVolume(
-        path=relative, volume=to_lps(volume), codes=standing.voxels if structures else None, terms=terms,
-        vocabulary=card.labels if structures else (), patient=str(images[0].get("PatientID", "") or ""),
-        facts=tuple(sorted(header_facts(images[0]).items())), study=relative, part=part,
-        axial_paths=_axial_paths(images, volume, root),
+        path=folder, volume=to_lps(stacked.volume), codes=drawn.codes if structures else None, terms=drawn.terms,
+        vocabulary=card.labels if structures else (), patient=str(first.get("PatientID", "") or ""),
+        facts=tuple(sorted(header_facts(first).items())), study=folder, part=part,
+        axial_paths=stacked.axial_files(),
     )  # fmt: skip
     yield from cut_slices(labelled, options, max_side=max_side)
 
 
-def _axial_paths(images: Sequence[Any], volume: Volume, root: Path) -> tuple[str, ...]:
-    """Name the slices' files from foot to head, when the slices are axial."""
-    upwards = float(volume.affine[2, 2])
-    if abs(upwards) < 0.9 * volume.spacing_mm[2]:
-        return ()
-    paths = tuple(Path(image.filename).relative_to(root).as_posix() for image in images)
-    return paths if upwards > 0 else paths[::-1]
+def _stack(images: Sequence[Header], root: Path, folder: str) -> tuple[Stacked | None, list[Rejection]]:
+    """Stack a series; where that fails, the files that do not decode are named and the others are stacked."""
+    stacked = attempt(lambda: stack_one(images, root), folder)
+    if isinstance(stacked, Stacked):
+        return stacked, []
+    tried = {image.file: attempt(partial(_check_decodes, root / image.file), image.file) for image in images}
+    bad = [fault for fault in tried.values() if isinstance(fault, Rejection)]
+    good = [image for image in images if not isinstance(tried[image.file], Rejection)]
+    stacked = attempt(lambda: stack_one(good, root), folder) if bad else stacked
+    return (stacked, bad) if isinstance(stacked, Stacked) else (None, [*bad, stacked])
 
 
-def _open_all(root: Path, files: Sequence[Path]) -> tuple[list[Any], list[Rejection]]:
-    datasets, refused = [], []
-    for path in files:
-        try:
-            dataset = open_dicom(path)
-            if str(dataset.SOPClassUID) != RTSTRUCT:
-                _ = dataset.pixel_array
-            datasets.append(dataset)
-        except UNREADABLE as error:
-            refused.append(Rejection(path.relative_to(root).as_posix(), reason_of(error)))
-    return datasets, refused
+def _check_decodes(path: Path) -> None:
+    """Raise what is wrong with a file's pixels, which are let go again."""
+    decode_file(path)
 
 
-def _height(dataset: Any) -> float:
-    """Position along the slices' normal, in mm."""
-    directions = orientation_of(dataset)
-    if directions is None:
-        return 0.0
-    return float(np.dot(np.cross(*directions), np.asarray(dataset.ImagePositionPatient, dtype=float)))
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The contours of a series in LPS, the term of each code, and the ROI names that the card lacks."""
+
+    codes: Array
+    terms: dict[int, Term]
+    unknown: tuple[str, ...]
 
 
-def _stack(images: Sequence[Any]) -> Volume:
-    """Stack slices into a Volume indexed (column, row, slice), in Hounsfield units."""
-    first = images[0] if images else None
-    directions = orientation_of(first) if first is not None else None
-    if first is None or directions is None:
-        raise ValueError("no oriented slices")
-    slices = [image.pixel_array.astype(np.float32) * _number(image, "RescaleSlope", 1) for image in images]
-    voxels = np.stack(slices, axis=-1) + _number(first, "RescaleIntercept", 0)
-    heights = [_height(image) for image in images]
-    between = float(np.median(np.diff(heights))) if len(heights) > 1 else _number(first, "SliceThickness", 1)
-    rows_mm, columns_mm = map(float, first.PixelSpacing)
-    origin = np.asarray(first.ImagePositionPatient, dtype=float)
-    affine = affine_from_dicom(origin, *directions, np.array([columns_mm, rows_mm, between]))
-    return Volume(voxels.transpose(1, 0, 2).astype(np.int16), affine)
-
-
-def _number(dataset: Any, keyword: str, default: float) -> float:
-    value = dataset.get(keyword)
-    return default if value in (None, "") else float(value)
+def _draw_all(structures: Sequence[Any], volume: Volume, card: Card) -> _Drawn:
+    codes, terms, unknown = np.zeros(volume.voxels.shape, dtype=np.uint8), dict[int, Term](), []
+    for name, polygons in _contours(structures):
+        term = card.term(name)
+        if term is None:
+            unknown.append(name)
+        elif term.label:
+            _draw(codes, _code_of(terms, term), polygons, volume)
+    return _Drawn(to_lps(Volume(codes, volume.affine)).voxels, terms, tuple(unknown))
 
 
 def _contours(structures: Sequence[Any]) -> Iterator[tuple[str, list[Array]]]:

@@ -10,7 +10,7 @@ section A.51 and C.8.20.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from components.data.card import Card
 from components.data.case_paths import list_files
 from components.data.deidentify import header_facts
 from components.data.dicom import open_dicom
+from components.data.dicom_references import SeriesFiles, match_references
 from components.data.dicom_volumes import (
-    FileKey,
     Header,
     Stacked,
     group_of,
@@ -32,7 +32,7 @@ from components.data.dicom_volumes import (
     number_of,
     place_of_frame,
     read_header,
-    stack_files,
+    stack_one,
 )
 from components.data.faults import Refused
 from components.data.label_canvas import LabelCanvas
@@ -71,18 +71,6 @@ class Options(SliceOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A source's series (files by SeriesInstanceUID) and the SEGs that refer to each."""
-
-    root: Path
-    card: Card
-    options: Options
-    max_side: int
-    series: Mapping[str, tuple[str, ...]]
-    segs: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Segment:
     """One segment: its source label and its voxels on the series' stored grid (column, row, slice)."""
 
@@ -97,23 +85,11 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     found = list(keys_of((file, tree.path(file)) for file, _ in tree.match(options.files)))
     if not found:
         raise DatasetMissing(f"no file matches {options.files!r}", where=str(root), fix="gmai sources")
-    yield from (*tree.refused, *(key for key in found if isinstance(key, Rejection)))
-    keys = [key for key in found if isinstance(key, FileKey)]
-    series = _by_uid((key.series, key.file) for key in keys if key.is_image)
-    referred = [(attempt(partial(_series_of_seg, root / k.file), k.file), k.file) for k in keys if k.kind in SEGS]
-    yield from (uid for uid, _ in referred if isinstance(uid, Rejection))
-    segs = _by_uid((uid, file) for uid, file in referred if not isinstance(uid, Rejection))
-    yield from (Rejection(file, "series_missing") for uid in segs if uid not in series for file in segs[uid])
-    source = _Source(root, card, options, context.max_side, series, segs)
-    yield from finish_all(_read_all(source), card, context)
-
-
-def _by_uid(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Files by UID, in the order of their first file's name."""
-    found: dict[str, list[str]] = {}
-    for uid, file in sorted(pairs, key=lambda pair: pair[1]):
-        found.setdefault(uid, []).append(file)
-    return {uid: tuple(files) for uid, files in found.items()}
+    references = match_references(found, SEGS, lambda file: _series_of_seg(root / file))
+    yield from (*tree.refused, *references.refused)
+    for series in references.series:
+        if series.referring or options.unlabelled == "keep":
+            yield from finish_all(_read_series(series, root, card, options, context.max_side), card, context)
 
 
 def _series_of_seg(path: Path) -> str:
@@ -124,50 +100,31 @@ def _series_of_seg(path: Path) -> str:
     raise Refused("series_missing")
 
 
-def _read_all(source: _Source) -> Drafts:
-    numbers: dict[str, int] = {}
-    for uid, files in source.series.items():
-        folder = files[0].rpartition("/")[0]
-        numbers[folder] = numbers.get(folder, -1) + 1
-        if uid in source.segs or source.options.unlabelled == "keep":
-            yield from _read_series(source, files, source.segs.get(uid, ()), f"series/{numbers[folder]:02d}")
-
-
-def _read_series(source: _Source, files: Sequence[str], segs: Sequence[str], part: str) -> Drafts:
-    where = f"{files[0].rpartition('/')[0] or '.'}#{part}"
-    opened = [attempt(partial(read_header, source.root / file, file), file) for file in files]
+def _read_series(series: SeriesFiles, root: Path, card: Card, options: Options, max_side: int) -> Drafts:
+    opened = [attempt(partial(read_header, root / file, file), file) for file in series.files]
     yield from (header for header in opened if isinstance(header, Rejection))
     headers = [header for header in opened if isinstance(header, Header)]
-    stacked = attempt(lambda: _one_volume(headers, source.root), where)
+    stacked = attempt(lambda: stack_one(headers, root), f"{series.folder}#{series.part}")
     if isinstance(stacked, Rejection):
         yield stacked
         return
     canvas = LabelCanvas.empty()
-    for file in segs:
-        segments = attempt(partial(_segments, source.root / file, stacked, source.options.name), file)
+    for file in series.referring:
+        segments = attempt(partial(_segments, root / file, stacked, options.name), file)
         if isinstance(segments, Rejection):
             yield segments
             continue
         for segment in segments:
             canvas = canvas.with_mask(segment.mask, segment.label)
     codes = canvas.codes()
-    base = _base(stacked, headers[0], part, where.partition("#")[0])
+    base = _base(stacked, headers[0], series.part, series.folder)
     if codes is None:
-        yield from cut_slices(base, source.options, max_side=source.max_side) if not segs else ()
+        yield from cut_slices(base, options, max_side=max_side) if not series.referring else ()
         return
     named = NamedCodes(to_lps(codes.volume), codes.names)
-    terms = [source.card.term(label) for label in codes.names.values()]
+    terms = [card.term(label) for label in codes.names.values()]
     base = replace(base, vocabulary=tuple(sorted({term.label for term in terms if term and term.label})))
-    yield from labelled_drafts(base, named, source.card, source.options, max_side=source.max_side)
-
-
-def _one_volume(headers: Sequence[Header], root: Path) -> Stacked:
-    if not headers or any(header.height is None for header in headers):
-        raise Refused("series_not_one_volume")
-    stacks = stack_files(headers, root)
-    if len(stacks) != 1:
-        raise Refused("series_not_one_volume")
-    return stacks[0]
+    yield from labelled_drafts(base, named, card, options, max_side=max_side)
 
 
 def _base(stacked: Stacked, first: Header, part: str, folder: str) -> LabelledVolume:

@@ -22,8 +22,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.case_labels import CaseImage, Labeller, LabelRules, read_codes
-from components.data.case_paths import SourceTree, list_files, names_of
-from components.data.case_tables import CaseRows, CaseRules, Said, read_case_table, said_of_case
+from components.data.case_paths import names_of
+from components.data.case_source import CaseSource, open_cases
+from components.data.case_tables import CaseRules, Said
 from components.data.deidentify import header_facts
 from components.data.dicom_frames import FrameRules, frame_drafts
 from components.data.dicom_volumes import (
@@ -47,8 +48,7 @@ from components.data.volume_records import (
     attempt,
     with_labels,
 )
-from components.data.volumes import PLANES, to_lps
-from components.errors import DatasetMissing
+from components.data.volumes import to_lps
 from components.records import Record
 from components.settings import Positive, Share
 
@@ -66,17 +66,6 @@ class Options(SliceOptions, LabelRules, CaseRules):
     )
     modality_from_header: bool = Field(default=False, description="CT, MR, PET... by the Modality tag of a series")
     classes: tuple[str, ...] = Field(default=(), description="canonical labels true of every series")
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """All that stays the same from series to series."""
-
-    tree: SourceTree
-    card: Card
-    options: Options
-    rows: CaseRows | None
-    max_side: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +91,13 @@ class _Series:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield slices, frames and stills of every series, folder by folder."""
     options = parse_options(Options, card)
-    tree = list_files(root)
-    rows = read_case_table(root, options.table) if options.table else None
-    yield from (*tree.refused, *(rows.refused if rows else ()))
-    source = _Source(tree, card, options, rows, context.max_side)
+    source = open_cases(root, card, options, context)
+    yield from source.refused
     yield from finish_all(_read_folders(source), card, context)
 
 
-def _read_folders(source: _Source) -> Drafts:
-    captured = dict(source.tree.match(source.options.files))
-    if not captured:
-        told = f"no file matches {source.options.files!r}"
-        raise DatasetMissing(told, where=str(source.tree.root), fix="gmai sources")
+def _read_folders(source: CaseSource[Options]) -> Drafts:
+    captured = dict(source.find(source.options.files))
     keys = keys_of((file, source.tree.path(file)) for file in sorted(captured, key=_folder))
     for _, group in groupby(keys, key=lambda key: _folder(key.where if isinstance(key, Rejection) else key.file)):
         found = list(group)
@@ -129,7 +113,7 @@ def _folder(file: str) -> str:
 
 
 def _open_series(
-    source: _Source, number: int, files: Iterable[str], captured: Mapping[str, Mapping[str, str]]
+    source: CaseSource[Options], number: int, files: Iterable[str], captured: Mapping[str, Mapping[str, str]]
 ) -> Drafts:
     opened = [attempt(partial(read_header, source.tree.path(file), file), file) for file in files]
     yield from (header for header in opened if isinstance(header, Rejection))
@@ -153,15 +137,14 @@ def _open_series(
     )  # fmt: skip
 
 
-def _said(source: _Source, series: _Series) -> Said:
+def _said(source: CaseSource[Options], series: _Series) -> Said:
     if sum(header.num_frames for header in series.headers) < source.options.min_slices:
         raise Refused("series_too_short")
-    said = said_of_case(source.options, source.rows, source.card, series.names)
-    classes = tuple(dict.fromkeys((*source.options.classes, *said.classes)))
-    return Said(classes, {**header_facts(series.headers[0].tags), **said.facts})
+    said = source.said_of(series.names, source.options.classes)
+    return Said(said.classes, {**header_facts(series.headers[0].tags), **said.facts})
 
 
-def _read_stack(source: _Source, series: _Series, said: Said) -> Drafts:
+def _read_stack(source: CaseSource[Options], series: _Series, said: Said) -> Drafts:
     stacks = attempt(lambda: stack_files(series.headers, source.tree.root), series.where)
     if isinstance(stacks, Rejection):
         yield stacks
@@ -182,10 +165,9 @@ def _base(series: _Series, stack: Stacked, said: Said, *, part: str, path: str) 
     )  # fmt: skip
 
 
-def _cut(source: _Source, series: _Series, stack: Stacked, base: LabelledVolume) -> Drafts:
+def _cut(source: CaseSource[Options], series: _Series, stack: Stacked, base: LabelledVolume) -> Drafts:
     options = source.options
-    own_plane = PLANES[int(np.abs(stack.volume.affine[:3, 2]).argmax())]
-    if not stack.is_even and set(options.planes) - {own_plane}:
+    if not stack.can_show(options.planes):
         yield Rejection(series.where, "slices_missing")
         return
     labeller = Labeller(source.tree, source.card, options, options, "header", source.max_side)
@@ -194,7 +176,7 @@ def _cut(source: _Source, series: _Series, stack: Stacked, base: LabelledVolume)
     yield from labeller.drafts(image, lambda file: read_codes(source.tree.path(file), options.label_threshold))
 
 
-def _read_frames(source: _Source, series: _Series, said: Said) -> Drafts:
+def _read_frames(source: CaseSource[Options], series: _Series, said: Said) -> Drafts:
     """Stills, cines, and enhanced objects whose frames are a volume in one file."""
     rules = FrameRules(source.options.windows[0], source.options.every_frame, source.options.crop)
     facts = tuple(sorted(said.facts.items()))

@@ -12,10 +12,11 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.image import store
 from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
-from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
+from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
 
 VERSION = 1
@@ -35,7 +36,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield every picture with its class as a label."""
     options = parse_options(Options, card)
     drafts = _drafts(root, card, options, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    yield from finish_pictures(drafts, root, card, options, context)
 
 
 def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.image import open_pixels, resize, stored_size
+from components.data.image import open_pixels, store
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -64,7 +64,7 @@ def _read_pair(
     except UNREADABLE as error:
         yield Rejection(paths[0], reason_of(error))
         return
-    stored = [resize(one, stored_size(*one.shape[:2], max_side=max_side)) for one in pictures]
+    stored = [store(one, max_side) for one in pictures]
     other = record_id_of(card, paths[1], "")
     yield Draft(paths[0], stored[0], study=paths[0], compared_with=other, comparison=said, window="stored")
     yield Draft(paths[1], stored[1], study=paths[0], window="stored")

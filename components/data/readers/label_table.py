@@ -26,6 +26,7 @@ from components.data.boxes import (
 )
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.paths import FIELD, check_stays, fill, find_all, is_named, locate_one
 from components.data.pictures import (
     Gallery,
@@ -34,7 +35,6 @@ from components.data.pictures import (
     open_gallery,
     open_picture,
     split_labels,
-    store,
 )
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.data.tables import RowMeaning, TableFormat, is_blank, meaning_of, read_rows

@@ -17,16 +17,16 @@ from pydantic import Field, model_validator
 from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.mask_codes import MaskCoding, read_marks
 from components.data.outlines import Mask, decode_pairs
 from components.data.paths import FIELD, fields_of_path, fill, find_all, locate
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import (
     UNREADABLE,
     Draft,
     ReadContext,
     Rejection,
-    finish_all,
     parse_options,
     reason_of,
     resolve_inside,
@@ -117,7 +117,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     )
     yield from refused
     drafts = _drafts(root, card, options, tables, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    yield from finish_pictures(drafts, root, card, options, context)
 
 
 def _read_table(

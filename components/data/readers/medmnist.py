@@ -19,8 +19,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.paths import find_all
-from components.data.pictures import MAX_PIXELS, canonical_labels, store
+from components.data.pictures import MAX_PIXELS, canonical_labels
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.records import Plane, Record, Split
 from components.settings import Frozen, Positive, Share

@@ -9,7 +9,6 @@ table. One case is in memory at a time, uncompressed files only by the slices lo
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card
 from components.data.case_labels import CaseImage, Labeller, LabelRules, read_codes
-from components.data.case_paths import SourceTree, list_files, names_of
-from components.data.case_tables import CaseRows, CaseRules, read_case_table, said_of_case
+from components.data.case_paths import names_of
+from components.data.case_source import CaseSource, open_cases
+from components.data.case_tables import CaseRules
 from components.data.faults import Refused
 from components.data.reading import ReadContext, Rejection, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions
@@ -32,7 +32,6 @@ from components.data.volume_records import (
     with_labels,
 )
 from components.data.windows import WindowName
-from components.errors import DatasetMissing
 from components.records import Modality, Record
 from components.settings import Frozen, Positive
 
@@ -82,17 +81,6 @@ class Options(SliceOptions, LabelRules, CaseRules):
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """All that stays the same from case to case."""
-
-    tree: SourceTree
-    card: Card
-    options: Options
-    rows: CaseRows | None
-    max_side: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Image:
     """One image file, its kind, and what its path says."""
 
@@ -127,31 +115,23 @@ class _Opened:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the slices of every image file, case by case."""
     options = parse_options(Options, card)
-    tree = list_files(root)
-    rows = read_case_table(root, options.table) if options.table else None
-    yield from (*tree.refused, *(rows.refused if rows else ()))
-    source = _Source(tree, card, options, rows, context.max_side)
-    for _, case in groupby(_find_images(tree, options), key=lambda image: image.study):
+    source = open_cases(root, card, options, context)
+    yield from source.refused
+    for _, case in groupby(_find_images(source), key=lambda image: image.study):
         yield from finish_all(_read_case(source, case), card, context)
 
 
-def _find_images(tree: SourceTree, options: Options) -> list[_Image]:
+def _find_images(source: CaseSource[Options]) -> list[_Image]:
     """Every image file, those of one case together; DatasetMissing for a kind of which there is none."""
     found: dict[str, _Image] = {}
-    for kind in options.images:
-        files = [
-            (file, names)
-            for file, names in tree.match(kind.path)
-            if not any(fnmatch.fnmatchcase(file, glob) for glob in kind.exclude)
-        ]
-        if not files and not kind.optional:
-            raise DatasetMissing(f"no file matches {kind.path!r}", where=str(tree.root), fix="gmai sources")
-        for file, names in files:
+    for kind in source.options.images:
+        for file, names in source.find(kind.path, exclude=kind.exclude, optional=kind.optional):
             found.setdefault(file, _Image(file, kind, names_of(file, names)))
-    return sorted(found.values(), key=lambda image: (image.study, options.images.index(image.kind), image.file))
+    kinds = source.options.images
+    return sorted(found.values(), key=lambda image: (image.study, kinds.index(image.kind), image.file))
 
 
-def _read_case(source: _Source, images: Iterable[_Image]) -> Drafts:
+def _read_case(source: CaseSource[Options], images: Iterable[_Image]) -> Drafts:
     # A case's sequences share its label file: it is read once, and let go with the case.
     label_file: LabelFile = functools.cache(
         lambda file: read_codes(source.tree.path(file), source.options.label_threshold)
@@ -166,11 +146,10 @@ def _read_case(source: _Source, images: Iterable[_Image]) -> Drafts:
             yield from with_labels(drafts, labels=opened.classes, modality=image.kind.modality or "")
 
 
-def _open(source: _Source, image: _Image) -> _Opened:
-    said = said_of_case(source.options, source.rows, source.card, image.names)
+def _open(source: CaseSource[Options], image: _Image) -> _Opened:
+    said = source.said_of(image.names, image.kind.classes)
     stored = read_stored(source.tree.path(image.file))
-    classes = tuple(dict.fromkeys((*image.kind.classes, *said.classes)))
-    return _Opened(_cut_parts(stored, image.kind), classes, {**said.facts, **image.kind.facts})
+    return _Opened(_cut_parts(stored, image.kind), said.classes, {**said.facts, **image.kind.facts})
 
 
 def _cut_parts(stored: StoredVolume, kind: Images) -> tuple[_Part, ...]:
@@ -191,7 +170,7 @@ def _cut_parts(stored: StoredVolume, kind: Images) -> tuple[_Part, ...]:
 
 
 def _read_part(
-    source: _Source, image: _Image, part: _Part, facts: Mapping[str, str], label_file: LabelFile
+    source: CaseSource[Options], image: _Image, part: _Part, facts: Mapping[str, str], label_file: LabelFile
 ) -> Drafts:
     options, kind = source.options, image.kind
     volume = attempt(lambda: stand(part.stored, options.orientation), image.file)

@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card
 from components.data.reading import ReadContext, Rejection, parse_options, resolve_inside
-from components.data.slices import LabelledVolume, SliceOptions
-from components.data.volume_records import Drafts, NamedCodes, attempt, labelled_drafts, place_labels, read_each
+from components.data.slices import SliceOptions
+from components.data.volume_records import NamedCodes, place_labels, read_labelled
 from components.data.volumes import Volume, read_nifti, to_lps
 from components.errors import DatasetMissing
 from components.records import Record
@@ -55,24 +55,11 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield the slices of every volume, with its labels as regions."""
     options = parse_options(Options, card)
 
-    def drafts_of(path: Path, relative: str) -> Drafts:
-        return _read_volume(root, path, relative, card, options, context.max_side)
-
-    yield from read_each(root, options.volume, card, context, drafts_of)
-
-
-def _read_volume(root: Path, path: Path, relative: str, card: Card, options: Options, max_side: int) -> Drafts:
-    def load() -> tuple[Volume, NamedCodes]:
+    def load(path: Path) -> tuple[Volume, NamedCodes]:
         volume = to_lps(read_nifti(path)[0])
         return volume, _read_codes(root, path, options, volume)
 
-    loaded = attempt(load, relative)
-    if isinstance(loaded, Rejection):
-        yield loaded
-        return
-    volume, codes = loaded
-    base = LabelledVolume(path=relative, volume=volume, vocabulary=card.labels)
-    yield from labelled_drafts(base, codes, card, options, max_side=max_side)
+    yield from read_labelled(root, options.volume, card, context, options=options, load=load)
 
 
 def _read_codes(root: Path, path: Path, options: Options, target: Volume) -> NamedCodes:

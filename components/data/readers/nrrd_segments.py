@@ -16,9 +16,9 @@ from pydantic import Field
 
 from components.data.card import Card
 from components.data.reading import ReadContext, Rejection, parse_options, resolve_inside
-from components.data.slices import LabelledVolume, SliceOptions
+from components.data.slices import SliceOptions
 from components.data.volume_files import read_nrrd
-from components.data.volume_records import Drafts, NamedCodes, attempt, labelled_drafts, place_labels, read_each
+from components.data.volume_records import NamedCodes, place_labels, read_labelled
 from components.data.volumes import Volume, to_lps
 from components.records import Record
 
@@ -36,27 +36,13 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield the slices of every volume, with its segments as regions."""
     options = parse_options(Options, card)
 
-    def drafts_of(path: Path, relative: str) -> Drafts:
-        return _read_volume(root, path, relative, card, options, context.max_side)
-
-    yield from read_each(root, options.volume, card, context, drafts_of)
-
-
-def _read_volume(root: Path, path: Path, relative: str, card: Card, options: Options, max_side: int) -> Drafts:
-    beside = options.segments.format(folder=path.parent.relative_to(root).as_posix(), stem=path.stem)
-
-    def load() -> tuple[Volume, NamedCodes]:
+    def load(path: Path) -> tuple[Volume, NamedCodes]:
+        beside = options.segments.format(folder=path.parent.relative_to(root).as_posix(), stem=path.stem)
         volume = to_lps(read_nrrd(path)[0])
         segments, header = read_nrrd(resolve_inside(root, beside))
         return volume, NamedCodes(place_labels(to_lps(segments), volume), segment_names(header))
 
-    loaded = attempt(load, relative)
-    if isinstance(loaded, Rejection):
-        yield loaded
-        return
-    volume, codes = loaded
-    base = LabelledVolume(path=relative, volume=volume, vocabulary=card.labels)
-    yield from labelled_drafts(base, codes, card, options, max_side=max_side)
+    yield from read_labelled(root, options.volume, card, context, options=options, load=load)
 
 
 def segment_names(header: Mapping[str, Any]) -> dict[int, str]:

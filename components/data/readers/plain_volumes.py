@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.image import resize, stored_size
+from components.data.image import store
 from components.data.reading import Draft, ReadContext, Rejection, parse_options
 from components.data.slices import LabelledVolume, SliceOptions, cut_slices
 from components.data.volume_records import Drafts, attempt, read_each, with_labels
@@ -72,6 +72,6 @@ def _array_draft(path: Path, relative: str, group: Group, facts: Facts, max_side
     window = group.windows[0]
     grey = to_grey(upright, *bounds(window, array))
     return Draft(
-        path=relative, pixels=resize(grey, stored_size(*grey.shape, max_side=max_side)), labels=group.labels,
+        path=relative, pixels=store(grey, max_side), labels=group.labels,
         plane=group.array_plane, window=window, facts=facts,
     )  # fmt: skip

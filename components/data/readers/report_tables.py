@@ -26,11 +26,11 @@ from components.data.row_files import Row, iterate_tables, value_at
 from components.data.row_mapping import (
     RowMapping,
     Statement,
+    add_words,
     check_path,
     is_chinese,
     plain_text,
     state_row,
-    with_language,
 )
 from components.data.text_records import join_images
 from components.records import Record
@@ -154,16 +154,11 @@ def _table(root: Path, published: ReportTable, card: Card) -> Statements:
 
 
 def _table_row(row: Row, published: ReportTable, card: Card) -> Statement | Rejection:
-    statement = state_row(row, published, card)
-    if isinstance(statement, Rejection):
-        return statement
-    try:
+    def say(statement: Statement) -> tuple[Statement, str]:
         text = _text(row, published)
-    except Refused as fault:
-        return Rejection(row.where, fault.reason)
-    if not text:
-        return Rejection(row.where, "text_empty")
-    return with_language(replace(statement, text=text, text_kind="report"), text)
+        return replace(statement, text=text, text_kind="report"), text
+
+    return add_words(state_row(row, published, card), say)
 
 
 def _text(row: Row, published: ReportTable) -> str:

@@ -19,8 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card, Term
-from components.data.case_paths import SourceTree, list_files, names_of
-from components.data.case_tables import CaseRows, CaseRules, read_case_table, said_of_case
+from components.data.case_paths import names_of
+from components.data.case_source import CaseSource, open_cases
+from components.data.case_tables import CaseRules
 from components.data.faults import Refused
 from components.data.image import resize, resize_labels, stored_size
 from components.data.masks import find_regions
@@ -32,7 +33,6 @@ from components.data.volume_records import (
     Drafts,
     attempt,
 )
-from components.errors import DatasetMissing
 from components.records import Record, stable_id
 from components.settings import Share
 
@@ -112,15 +112,11 @@ def _mask_tile(mask: SlideLevel, top: int, left: int, level: SlideLevel, side: i
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the tiles of every slide."""
     options = parse_options(Options, card)
-    tree = list_files(root)
-    rows = read_case_table(root, options.table) if options.table else None
-    slides = list(tree.match(options.slides))
-    if not slides:
-        raise DatasetMissing(f"no file matches {options.slides!r}", where=str(root), fix="gmai sources")
-    yield from (*tree.refused, *(rows.refused if rows else ()))
+    source = open_cases(root, card, options, context)
+    slides = source.find(options.slides)
+    yield from source.refused
     for file, captured in slides:
-        names = names_of(file, captured)
-        yield from finish_all(_read_slide(tree, file, names, card, options, rows, context.max_side), card, context)
+        yield from finish_all(_read_slide(source, file, names_of(file, captured)), card, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,28 +130,25 @@ class _Slide:
     facts: tuple[tuple[str, str], ...]
 
 
-def _read_slide(
-    tree: SourceTree, file: str, names: Mapping[str, str], card: Card, options: Options, rows: CaseRows | None,
-    max_side: int,
-) -> Drafts:  # fmt: skip
+def _read_slide(source: CaseSource[Options], file: str, names: Mapping[str, str]) -> Drafts:
+    options = source.options
     with ExitStack() as files:
 
         def load() -> _Slide:
-            said = said_of_case(options, rows, card, names)
-            level = files.enter_context(open_slide(tree.path(file), options.level))
+            said = source.said_of(names, options.classes)
+            level = files.enter_context(open_slide(source.tree.path(file), options.level))
             if level.page.samplesperpixel < RGB:
                 raise Refused("image_not_8_bit")
-            drawn = _find_drawn(files, tree, file, names, card, options, level)
-            classes = tuple(dict.fromkeys((*options.classes, *said.classes)))
+            drawn = _find_drawn(files, source, file, names, level)
             facts = {**said.facts, **dict(aperio_facts(level.described))}
-            return _Slide(file, level, drawn, classes, tuple(sorted(facts.items())))
+            return _Slide(file, level, drawn, said.classes, tuple(sorted(facts.items())))
 
         slide = attempt(load, file)
         if isinstance(slide, Rejection):
             yield slide
             return
         yield from (Rejection(f"{file}#{name}", "label_not_in_vocabulary") for name in slide.drawn.unknown)
-        yield from _read_tiles(slide, options, max_side)
+        yield from _read_tiles(slide, options, source.max_side)
 
 
 def _read_tiles(slide: _Slide, options: Options, max_side: int) -> Drafts:
@@ -211,9 +204,9 @@ def _tile(slide: _Slide, options: Options, top: int, left: int, part: str, max_s
 
 
 def _find_drawn(
-    files: ExitStack, tree: SourceTree, slide: str, names: Mapping[str, str], card: Card, options: Options,
-    level: SlideLevel,
-) -> _Drawn:  # fmt: skip
+    files: ExitStack, source: CaseSource[Options], slide: str, names: Mapping[str, str], level: SlideLevel
+) -> _Drawn:
+    tree, card, options = source.tree, source.card, source.options
     codes, terms = _codes_of(card, options)
     if not options.annotations:
         return _Drawn(codes, terms, is_known=False)

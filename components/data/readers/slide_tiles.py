@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.image import resize, stored_size
+from components.data.image import store
 from components.data.reading import Draft, ReadContext, Rejection, parse_options
 from components.data.slides import aperio_facts, tissue_amount
 from components.data.tiles import TileOptions, cut_tiles, tissue_share
@@ -48,7 +48,7 @@ def _read_slide(path: Path, relative: str, *, options: Options, max_side: int) -
     for top, left, tile in cut_tiles(pixels, options):
         yield Draft(
             path=relative, part=f"tile/{top:05d}-{left:05d}", labels=options.labels, window="stored",
-            pixels=resize(np.ascontiguousarray(tile), stored_size(*tile.shape[:2], max_side=max_side)),
+            pixels=store(tile, max_side),
             facts=(*facts, ("tissue amount", tissue_amount(tissue_share(tile)))),
         )  # fmt: skip
 

@@ -19,11 +19,11 @@ from pydantic import Field, model_validator
 
 from components.data.card import Card
 from components.data.faults import Refused
-from components.data.image import decoding
+from components.data.image import decoding, store
 from components.data.path_classes import PathClasses, labels_of_path
 from components.data.paths import find_all
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
-from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
+from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.data.segments import SegmentTable, Timeline, read_timeline
 from components.records import Record
 from components.settings import Positive
@@ -60,7 +60,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield the taken frames, folder by folder, then video by video."""
     options = parse_options(Options, card)
     drafts = _drafts(root, card, options, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    yield from finish_pictures(drafts, root, card, options, context)
 
 
 def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pydantic import Field
 
+from components.data.annotation_files import AnnotatedOptions, Claims, read_annotated
 from components.data.boxes import Sketch, annotation_fact, draw, parse_numbers, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.markup import parse_xml
-from components.data.paths import check_stays, fields_of_path, find_all, is_named, locate_one
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
-from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
+from components.data.paths import check_stays, fields_of_path, locate_one
+from components.data.pictures import open_picture
+from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
 
 VERSION = 1
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class Options(PictureOptions):
+class Options(AnnotatedOptions):
     """Where annotations and pictures lie."""
 
     annotations: tuple[str, ...] = Field(min_length=1, description="globs of the XML files")
@@ -52,28 +55,23 @@ class Annotation:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the picture of every XML file, then the pictures without one."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
-    seen: set[str] = set()
-    for path, where in find_all(root, options.annotations):
-        try:
-            annotation = _parse(path)
-            picture = _picture_of(root, where, annotation, options)
-            relative = picture.relative_to(root).as_posix()
-            if is_named(relative, options.skip):
-                continue
-            if relative in seen:
-                raise Refused("annotation_repeated", relative)
-            seen.add(relative)
-            drafts = list(_read_picture(picture, relative, annotation, card, options, max_side))
-        except UNREADABLE as error:
-            drafts = [Rejection(where, reason_of(error))]
-        yield from drafts
-    pictures = find_all(root, options.images, options.skip)
-    yield from (Rejection(name, "annotation_missing") for _, name in pictures if name not in seen)
+def _read_file(
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+) -> Iterator[Draft | Rejection]:
+    try:
+        annotation = _parse(path)
+        picture = _picture_of(root, where, annotation, options)
+        relative = picture.relative_to(root).as_posix()
+        if not claims.take(relative, fault="annotation_repeated"):
+            return
+        drafts = list(_read_picture(picture, relative, annotation, card, options, max_side))
+    except UNREADABLE as error:
+        drafts = [Rejection(where, reason_of(error))]
+    yield from drafts
 
 
 def _parse(path: Path) -> Annotation:

@@ -15,17 +15,11 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
-from components.data.faults import Refused
 from components.data.question_rows import QuestionColumns, read_question
 from components.data.reading import ReadContext, Rejection, parse_options
-from components.data.row_files import Row, iterate_tables
-from components.data.row_mapping import (
-    RowMapping,
-    Statement,
-    state_row,
-    with_language,
-)
-from components.data.text_records import join_images
+from components.data.row_files import Row
+from components.data.row_mapping import RowMapping, Statement
+from components.data.text_records import join_rows
 from components.records import Record
 
 VERSION = 1
@@ -42,18 +36,10 @@ class Options(RowMapping, QuestionColumns):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield a record an image with all its questions."""
     options = parse_options(Options, card)
-    needed = (*options.columns(), *options.question_columns())
-    rows = iterate_tables(root, options.tables, needed=needed)
-    statements = (row if isinstance(row, Rejection) else _state(row, options, card) for row in rows)
-    yield from join_images(statements, root, card, context, archives=options.archives)
 
-
-def _state(row: Row, options: Options, card: Card) -> Statement | Rejection:
-    statement = state_row(row, options, card)
-    if isinstance(statement, Rejection):
-        return statement
-    try:
+    def say(row: Row, statement: Statement) -> tuple[Statement, str]:
         question = read_question(row, options)
-    except Refused as fault:
-        return Rejection(row.where, fault.reason)
-    return with_language(replace(statement, questions=(question,)), question.question)
+        return replace(statement, questions=(question,)), question.question
+
+    needed = (*options.columns(), *options.question_columns())
+    yield from join_rows(root, options, card, context, say=say, needed=needed)

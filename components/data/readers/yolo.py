@@ -17,15 +17,15 @@ from pydantic import Field, model_validator
 from components.data.boxes import Sketch, annotation_fact, draw, kind_of, parse_numbers, to_corners, to_shares
 from components.data.card import Card
 from components.data.faults import Refused
+from components.data.image import store
 from components.data.outlines import fill_polygon
 from components.data.paths import fields_of_path, find_all, locate
-from components.data.pictures import PictureOptions, open_gallery, open_picture, store
+from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import (
     UNREADABLE,
     Draft,
     ReadContext,
     Rejection,
-    finish_all,
     parse_options,
     reason_of,
     resolve_inside,
@@ -65,7 +65,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     options = parse_options(Options, card)
     names = options.names or read_names(root, options.names_file)
     drafts = _drafts(root, card, options, names, context.max_side)
-    yield from finish_all(open_gallery(root, card, options).describe_all(drafts), card, context)
+    yield from finish_pictures(drafts, root, card, options, context)
 
 
 def read_names(root: Path, name: str) -> tuple[str, ...]:

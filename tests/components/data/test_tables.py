@@ -2,9 +2,10 @@
 
 import pytest
 
+from components.data.deidentify import band_of_years
 from components.data.faults import Refused
 from components.data.reading import Rejection
-from components.data.tables import Meaning, RowMeaning, TableFormat, band_of_years, is_blank, meaning_of, read_rows
+from components.data.tables import Meaning, RowMeaning, TableFormat, is_blank, meaning_of, read_rows
 from components.errors import DataError
 
 

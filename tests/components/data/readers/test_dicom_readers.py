@@ -194,3 +194,39 @@ def test_contours_of_a_series_that_is_not_there_are_named(tmp_path):
     records, refused = read_all(tmp_path, make_referring_source(tmp_path, refers_to="P-9.ct"))
     assert [(r.where, r.reason) for r in refused] == [("P-1/RTSTRUCT/1-1.dcm", "series_missing")]
     assert records and not any(r.regions_complete for r in records)
+
+
+def test_a_slice_that_does_not_decode_is_named_and_the_others_are_stacked(tmp_path):
+    card = make_rtstruct_source(tmp_path)
+    last = tmp_path / "pat_1" / f"IMG_{BODY.shape[2] - 1:03d}.dcm"
+    last.write_bytes(last.read_bytes()[:-40])
+    write_rtstruct(tmp_path / "pat_2" / "plan.dcm", "none")
+    retagged = (tmp_path / "pat_2" / "plan.dcm").read_bytes().replace(b".481.3", b".481.5")
+    (tmp_path / "pat_2" / "plan.dcm").write_bytes(retagged)
+    records, refused = read_all(tmp_path, card)
+    assert [(r.where, r.reason) for r in refused] == [
+        (f"pat_1/{last.name}", "file_truncated"), ("pat_2/plan.dcm", "no_pixels"),
+    ]  # fmt: skip
+    drawn = {r.source_path for r in records if r.regions}
+    assert drawn == {f"fake_rt/pat_1/IMG_{k:03d}.dcm" for k in (3, 4, 5)}
+
+
+def test_contours_are_not_drawn_past_a_gap(tmp_path):
+    card = make_rtstruct_source(tmp_path)
+    for patient in ("pat_1", "pat_2"):
+        (tmp_path / patient / "IMG_002.dcm").unlink()
+    records, refused = read_all(tmp_path, card)
+    assert [(r.where, r.reason) for r in refused] == [("pat_1", "slices_missing")]
+    assert {r.source_path.split("/")[1] for r in records} == {"pat_2"}  # no contours, the stored plane alone
+    both = card.model_copy(update={"options": {**card.options, "planes": {"axial": 1, "coronal": 5}}})
+    assert [r.where for r in read_all(tmp_path, both)[1]] == ["pat_1", "pat_2"]
+
+
+def test_a_structure_without_contours_refuses_its_series_and_no_other(tmp_path):
+    card = make_rtstruct_source(tmp_path)
+    structure = open_dicom(tmp_path / "pat_1" / "RS.dcm")
+    del structure.ROIContourSequence
+    structure.save_as(tmp_path / "pat_1" / "RS.dcm")
+    records, refused = read_all(tmp_path, card)
+    assert [(r.where, r.reason) for r in refused] == [("pat_1", "file_unreadable")]
+    assert {r.source_path.split("/")[1] for r in records} == {"pat_2"}

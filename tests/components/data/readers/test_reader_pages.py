@@ -14,8 +14,8 @@ PAGES = Path("docs/readers")
 READERS = ("folder_classes", "label_table", "voc_xml", "coco", "yolo", "mask_images", "medmnist", "video_frames")
 CODE = Path("components/data")
 SHARED = (
-    "boxes", "image", "markup", "mask_codes", "outlines", "path_classes", "paths", "pictures", "segments",
-    "spreadsheet", "tables",
+    "annotation_files", "boxes", "image", "markup", "mask_codes", "outlines", "path_classes", "paths",
+    "pictures", "segments", "spreadsheet", "tables",
 )  # fmt: skip
 REASON = re.compile(r'(?:Refused\(|fault=|return None, |DataError\(f?|Rejection\([^\n]*, )"([a-z]+_[a-z_]+)')
 TABLE_FAULT = re.compile(r'_fault\("([a-z_]+)"')
