@@ -29,7 +29,7 @@ from components.data.volume_records import Drafts, attempt
 from components.data.volumes import Volume, to_lps
 from components.records import Record
 
-VERSION = 1
+VERSION = 2
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 Array = np.ndarray[Any, Any]
 
