@@ -38,9 +38,10 @@ def write_caption(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
 
 
 def opening(scene: Scene, wording: Wording, rng: Random) -> str:
-    """Say what kind of image this is, and of what part of the body."""
-    planes, parts = scene.all(PlaneFact), scene.all(BodyPartFact)
-    image = wording.image(scene.all(ModalityFact)[0].modality, planes[0].plane if planes else NOT_STATED)
+    """Say what kind of image this is, "a medical image" where that is not stated, and of what part of the body."""
+    modalities, planes, parts = scene.all(ModalityFact), scene.all(PlaneFact), scene.all(BodyPartFact)
+    modality = modalities[0].modality if modalities else NOT_STATED
+    image = wording.image(modality, planes[0].plane if planes else NOT_STATED)
     if not parts:
         return wording.say("opening_bare", rng, image=image)
     return wording.say("opening", rng, image=image, part=wording.term(parts[0].body_part))

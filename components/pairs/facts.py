@@ -26,7 +26,7 @@ SIDES = ("left", "right")
 
 @dataclass(frozen=True, slots=True)
 class ModalityFact:
-    """The imaging modality, one of the vocabulary."""
+    """The imaging modality, one of the vocabulary; a record that does not state it has no such fact."""
 
     modality: str
 
@@ -121,7 +121,7 @@ Fact = (
 def facts_of(record: Record) -> tuple[Fact, ...]:
     """Return every statement that the record's annotation supports, in a fixed order."""
     presences = _presences(record)
-    found: list[Fact] = [ModalityFact(record.modality)]
+    found: list[Fact] = [ModalityFact(record.modality)] if record.modality != NOT_STATED else []
     if record.plane != NOT_STATED:
         found.append(PlaneFact(record.plane))
     if record.body_part not in ("", NOT_STATED):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from components.records import NOT_STATED
+
 MODALITY_NAMES = {
     "CT": ("CT", "CT"), "MR": ("MR", "磁共振"), "X-ray": ("X-ray", "X线"), "Ultrasound": ("ultrasound", "超声"),
     "PET": ("PET", "PET"), "Endoscopy": ("endoscopy", "内镜"), "Pathology": ("histopathology", "组织病理"),
@@ -17,6 +19,7 @@ MODALITY_NAMES = {
     "Infrared reflectance": ("infrared reflectance", "红外反射"), "Dermoscopy": ("dermoscopy", "皮肤镜"),
     "Ophthalmoscope": ("ophthalmoscopy", "检眼镜"), "Nuclear medicine": ("nuclear medicine", "核医学"),
 }  # fmt: skip
+IMAGE_NAMES = {**MODALITY_NAMES, NOT_STATED: ("medical", "医学")}  # what an image is called by its modality
 MODALITY_GROUPS = (
     ("CT", "MR", "X-ray", "PET", "Nuclear medicine", "Ultrasound"),
     ("Pathology", "Microscopy", "Dermoscopy", "Endoscopy"),

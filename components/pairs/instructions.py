@@ -7,7 +7,7 @@ from random import Random
 
 from components.pairs.captions import absence_sentence, box_name, largest_sentence, opening, visible_things
 from components.pairs.draft import Draft, Scene
-from components.pairs.facts import AbsenceFact, BoxFact, LargestFact, PresenceFact
+from components.pairs.facts import AbsenceFact, BoxFact, LargestFact, ModalityFact, PresenceFact
 from components.pairs.glossary import is_counted, plural
 from components.pairs.regions import MIN_SHARE, percent
 from components.pairs.wording.language import Wording
@@ -24,6 +24,8 @@ def _draft(name: str, question: str, text: str, wording: Wording, labels: tuple[
 
 def explain_overview(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     """What kind of image is this, and what does it show?"""
+    if not scene.all(ModalityFact):
+        return None
     things = visible_things(scene, wording, rng)
     sentences = [opening(scene, wording, rng)]
     if things:

@@ -113,9 +113,8 @@ def _check_source_words(pair: Pair, known: Sequence[Known]) -> list[str]:
             if claim.labels & (present if claim.is_negated else absent):
                 found.append("negation_contradicts")
     if pair.kind == "vqa" and pair.question_type != "conversation" and len(known) == 1:
-        allowed = {known[0].modality} | KIN.get(known[0].modality, set())
-        if read_claims(pair.conversations[-1].value, pair.language).modalities - allowed:
-            found.append("modality_contradicts")
+        said = read_claims(pair.conversations[-1].value, pair.language)
+        found += _check_modality(said, known[0], is_source=True)
     return found
 
 
@@ -181,13 +180,19 @@ def _check_claims(said: Claims, known: Known, *, is_source: bool) -> list[str]:
     found = [reason for claim in said.mentions for reason in _check_mention(claim, known)]
     found += [reason for claim in said.boxes for reason in _check_box(claim, known)]
     found += [reason for relation in said.relations for reason in _check_relation(relation, known)]
-    allowed = {known.modality} | (KIN.get(known.modality, set()) if is_source else set())
-    if said.modalities - allowed:
-        found.append("modality_contradicts")
+    found += _check_modality(said, known, is_source=is_source)
     # A caption may say what its record does not state; a template may not.
     if said.planes - {known.plane} and not (is_source and known.plane == NOT_STATED):
         found.append("plane_contradicts")
     return found
+
+
+def _check_modality(said: Claims, known: Known, *, is_source: bool) -> list[str]:
+    """Compare what kind of image it is; of one that the record does not state, only the source may speak."""
+    if is_source and known.modality == NOT_STATED:
+        return []
+    allowed = {known.modality} | (KIN.get(known.modality, set()) if is_source else set())
+    return ["modality_contradicts"] if said.modalities - allowed else []
 
 
 def _check_mention(claim: Claim, known: Known) -> list[str]:

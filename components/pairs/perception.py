@@ -46,7 +46,10 @@ def ask_modality(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
 
     Were they drawn evenly, a guesser who never looks would take the one choice he has met before.
     """
-    truth = scene.all(ModalityFact)[0].modality
+    modalities = scene.all(ModalityFact)
+    if not modalities:
+        return None
+    truth = modalities[0].modality
     wrong = _sample(rng, modality_group(truth), 1)
     rest = [modality for modality in MODALITIES if modality != truth and modality not in wrong]
     weights = [commonness(scene.around.modalities[modality]) for modality in rest]

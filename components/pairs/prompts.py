@@ -85,14 +85,23 @@ def make_prompt(
 
 
 def _slots(record: Record, labels: Sequence[str], box: BoxFact | None) -> list[str]:
-    plane = f", {record.plane} plane" if record.plane != NOT_STATED else ""
-    lines = [f"Modality: {record.modality}{plane}", f"Department: {record.department}"]
+    lines = _kind_of_image(record)
+    if record.department != NOT_STATED:
+        lines.append(f"Department: {record.department}")
     if record.body_part not in ("", NOT_STATED):
         lines.append(f"Part of the body: {record.body_part}")
     lines.append(f"Label: {'; '.join(labels) or 'none'}")
     if box is not None:
         lines.append(f"Box (left, top, right, bottom, 0-1): {box_text(box.box)}")
     return lines
+
+
+def _kind_of_image(record: Record) -> list[str]:
+    """State the modality and the plane; what the record does not state has no line, so that none is invented."""
+    if record.modality == NOT_STATED:
+        return [f"Plane: {record.plane}"] if record.plane != NOT_STATED else []
+    plane = f", {record.plane} plane" if record.plane != NOT_STATED else ""
+    return [f"Modality: {record.modality}{plane}"]
 
 
 def _labels(scene: Scene) -> list[str]:

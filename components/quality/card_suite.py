@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data.card import Card, FixedSplit
 from components.quality.suite import Expectation
-from components.records import DEPARTMENTS, MODALITIES, TASKS
+from components.records import DEPARTMENTS, MODALITIES, NOT_STATED, TASKS
 from components.tracking.tables import shards_below
 
 if TYPE_CHECKING:
@@ -33,9 +33,11 @@ def card_expectations(card: Card) -> tuple[Expectation, ...]:
 
     return (
         one_of("source", [card.name], "the records are this card's"),
-        one_of("modality", MODALITIES, "the modality is a word of the vocabulary"),
-        one_of("department", DEPARTMENTS, "the department is a word of the vocabulary"),
-        one_of("task", TASKS, "the task is a word of the vocabulary"),
+        one_of("modality", (*MODALITIES, NOT_STATED), "the modality is a word of the vocabulary, or not stated"),
+        one_of(
+            "department", (*DEPARTMENTS, NOT_STATED), "the department is a word of the vocabulary, or not stated"
+        ),
+        one_of("task", (*TASKS, NOT_STATED), "the task is a word of the vocabulary, or not stated"),
         one_of("language", [card.language], f"the language is {card.language}"),
         one_of("licence", [card.licence], "the licence is the card's"),
         one_of("split", splits_of(card), "the split is one that the card assigns"),

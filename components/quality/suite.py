@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from components.records import DEPARTMENTS, LANGUAGES, MODALITIES, PAIR_KINDS, SPLITS, TASKS
+from components.records import DEPARTMENTS, LANGUAGES, MODALITIES, NOT_STATED, PAIR_KINDS, SPLITS, TASKS
 
 Rule = Literal["filled", "in_set", "between", "equal_columns"]
 Table = Literal["pairs", "corpus"]
@@ -62,6 +62,12 @@ def _vocabulary(column: str, values: tuple[str, ...]) -> Expectation:
     )
 
 
+def _vocabulary_or_unstated(column: str, values: tuple[str, ...]) -> Expectation:
+    """Return the rule for what a source may leave open: a card then writes it out, and never an empty field."""
+    meaning = f"{column} is a word of the vocabulary, or not stated"
+    return Expectation(f"{column}_in_vocabulary", "in_set", (column,), meaning, values=(*values, NOT_STATED))
+
+
 def _filled(column: str, meaning: str) -> Expectation:
     return Expectation(f"{column}_filled", "filled", (column,), meaning)
 
@@ -81,13 +87,13 @@ def pair_expectations(*, min_text: int, max_text: int) -> tuple[Expectation, ...
         Expectation("pair_id_unique", "between", ("pair_id_count",), "no two pairs share an id", low=1, high=1),
         _equal("every_record_exists", "num_records_found", "num_records", "each image is a known record"),
         Expectation("image_has_pixels", "between", ("shortest_side",), "each image has pixels", low=1),
-        _filled("modality", "the five-tuple states the modality"),
-        _filled("department", "the five-tuple states the department"),
+        _filled("modality", "the five-tuple has the modality, be it not stated"),
+        _filled("department", "the five-tuple has the department, be it not stated"),
         Expectation("label_stated", "between", ("num_statements",), "the source states something", low=1),
         _true("record_boxes_valid", "the records' boxes lie inside 0-1, left of right, top above bottom"),
-        _vocabulary("modality", MODALITIES),
-        _vocabulary("department", DEPARTMENTS),
-        _vocabulary("task", TASKS),
+        _vocabulary_or_unstated("modality", MODALITIES),
+        _vocabulary_or_unstated("department", DEPARTMENTS),
+        _vocabulary_or_unstated("task", TASKS),
         _vocabulary("kind", PAIR_KINDS),
         _vocabulary("language", LANGUAGES),
         _vocabulary("split", SPLITS),

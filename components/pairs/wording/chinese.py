@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.pairs.glossary import MODALITY_NAMES, PLANE_NAMES, chinese_term
+from components.pairs.glossary import IMAGE_NAMES, MODALITY_NAMES, PLANE_NAMES, chinese_term
 from components.pairs.wording.language import TermMissing, Wording, grid_place
 from components.records import NOT_STATED, Box
 
@@ -257,7 +257,7 @@ def several(label: str, sides: Sequence[str], count: int) -> str:
 
 def image(modality: str, plane: str) -> str:
     """Name a kind of image: "轴位CT图像"."""
-    return (PLANE_NAMES[plane][1] if plane != NOT_STATED else "") + MODALITY_NAMES[modality][1] + "图像"
+    return (PLANE_NAMES[plane][1] if plane != NOT_STATED else "") + IMAGE_NAMES[modality][1] + "图像"
 
 
 def modality_name(modality: str) -> str:

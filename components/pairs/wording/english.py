@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from components.pairs.glossary import MODALITY_NAMES, PLANE_NAMES, is_counted, plural
+from components.pairs.glossary import IMAGE_NAMES, MODALITY_NAMES, PLANE_NAMES, is_counted, plural
 from components.pairs.wording.language import Wording, grid_place
 from components.records import NOT_STATED, Box
 
@@ -321,7 +321,7 @@ def several(label: str, sides: Sequence[str], count: int) -> str:
 
 def image(modality: str, plane: str) -> str:
     """Name a kind of image with its article: "an axial CT image"."""
-    words = modality_name(modality)
+    words = IMAGE_NAMES[modality][0]
     words = words.replace("fundus photography", "fundus photograph")
     words = words if words.endswith("photograph") else f"{words} image"
     return with_article(f"{PLANE_NAMES[plane][0]} {words}" if plane != NOT_STATED else words)

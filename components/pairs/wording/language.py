@@ -23,7 +23,8 @@ class Wording:
 
     `term` names a term bare ("kidney"); `thing` names it as a sentence does, with the side if one is given
     ("the left kidney", "a lung tumour"); `named` names one known object ("the lung tumour"); `several` names n of
-    it ("three nuclei", "the left and right kidney"); `image` names a kind of image from (modality, plane).
+    it ("three nuclei", "the left and right kidney"); `image` names a kind of image from (modality, plane), each
+    of which may be not stated.
     `finished` mends a filled sentence's grammar.
     """
 
