@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Generator, Mapping
@@ -154,6 +155,8 @@ class Registry:
                 f"no version of {self.name} is called {address!r}", where=self.name, fix="make run"
             )
         mlflow.set_tracking_uri(self.store.uri)
+        # The package's code is imported from the store, now or at the first question: no .pyc may be left there.
+        sys.dont_write_bytecode = True
         try:
             return mlflow.pyfunc.load_model(f"models:/{self.name}/{version.number}")
         except ProjectError:
