@@ -26,7 +26,8 @@ WAITS: tuple[tuple[str, list[str], float], ...] = (
     ("`dvc repro` with nothing to do", ["dvc", "repro", "--quiet"], 2.5),
     ("`make run` with nothing to do", ["make", "--no-print-directory", "run"], 2.5),
 )
-FULL_RUN_SECONDS = 600.0
+# `make run` after installation may take 600 s by the wall clock; it prints that itself. The sum of what the stages
+# say of themselves leaves out their processes' starts and DVC's hashing, so no limit is set beside it.
 
 
 def best_seconds(command: Sequence[str]) -> float:
@@ -40,13 +41,13 @@ def best_seconds(command: Sequence[str]) -> float:
     return min(seconds)
 
 
-def full_run_seconds() -> float:
+def seconds_in_stages() -> float:
     """Sum the seconds that each stage's last execution took."""
     sidecars = (ROOT / "artifacts").rglob("*.run.json")
     return sum(json.loads(path.read_text()).get("seconds", 0.0) for path in sidecars)
 
 
-def figure(name: str, seconds: float, *, limit: float, command: str) -> dict[str, Any]:
+def figure(name: str, seconds: float, *, limit: float | None, command: str) -> dict[str, Any]:
     """One row of the README's table."""
     return {"name": name, "value": round(seconds, 2), "unit": "s", "limit": limit, "command": command}
 
@@ -54,11 +55,7 @@ def figure(name: str, seconds: float, *, limit: float, command: str) -> dict[str
 def main() -> None:
     """Measure and write."""
     figures = [figure(n, best_seconds(c), limit=limit, command=" ".join(c)) for n, c, limit in WAITS]
-    figures.append(
-        figure(
-            "all stages from raw data to verdict", full_run_seconds(), limit=FULL_RUN_SECONDS, command="make run"
-        )
-    )
+    figures.append(figure("inside the stages, all together", seconds_in_stages(), limit=None, command="make run"))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     content = {
         "commit": commit.stdout.strip(), "cores": os.cpu_count(), "machine": platform.machine(),
@@ -68,7 +65,8 @@ def main() -> None:
     (ROOT / "figures").mkdir(exist_ok=True)
     (ROOT / "figures" / "speed.json").write_text(json.dumps(content, indent=2) + "\n")
     for row in figures:
-        print(f"{row['name']}: {row['value']} s (limit {row['limit']} s)")
+        limit = f" (limit {row['limit']} s)" if row["limit"] else ""
+        print(f"{row['name']}: {row['value']} s{limit}")
 
 
 if __name__ == "__main__":
