@@ -12,6 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from components.records import Pair
+from components.settings import Mixture
+
+
+def choose_pairs(pairs: Sequence[Pair], mixture: Mixture, *, seed: int) -> list[Pair]:
+    """Return the pairs that a mixture reads, in their order, each as often as `sample_mixture` says."""
+    indices = sample_mixture(
+        pair_ids=[pair.pair_id for pair in pairs],
+        kinds=[pair.kind for pair in pairs],
+        sources=[pair.source for pair in pairs],
+        languages=[pair.language for pair in pairs],
+        kind_ratios=mixture.kinds,
+        source_ratios=mixture.sources,
+        language_ratios=dict(mixture.languages),
+        seed=seed,
+    )
+    return [pairs[index] for index in indices]
+
 
 def sample_mixture(
     pair_ids: Sequence[str], kinds: Sequence[str], sources: Sequence[str], languages: Sequence[str], *,

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.pairs.mixture import sample_mixture
+from components.pairs.mixture import choose_pairs
+from components.records import Pair, pair_from_row
 from components.settings import Mixture
 from components.tracking.tables import iterate_rows
 
 CAPTION_KINDS = ("caption", "report")
-WANTED = ["pair_id", "split", "kind", "source", "record_ids", "conversations", "language"]
 Phrase = tuple[int, ...]
 Text = tuple[Phrase, ...]
 
@@ -39,11 +39,11 @@ def load_texts(work_root: Path, mixture: Mixture, tokenizer: Any, *, seed: int) 
     rows: list[int] = []
     texts: list[Text] = []
     for pair in _captions(work_root / "curated", mixture, seed=seed):
-        record_id = pair["record_ids"][0]
+        (record_id,) = pair.record_ids
         if words_of[record_id]:
             text = phrases(tokenizer, words_of[record_id])
-        elif mixture.languages.get(pair["language"], 1.0) >= 1.0:
-            ids = tokenizer.encode(pair["conversations"][1]["value"], add_special_tokens=False)
+        elif mixture.languages.get(pair.language, 1.0) >= 1.0:
+            ids = tokenizer.encode(pair.conversations[1].value, add_special_tokens=False)
             text = tuple((token,) for token in ids)
         else:
             continue
@@ -57,21 +57,11 @@ def phrases(tokenizer: Any, words: Sequence[str]) -> Text:
     return tuple(tuple(tokenizer.encode(f" {word}", add_special_tokens=False)) for word in words)
 
 
-def _captions(curated: Path, mixture: Mixture, *, seed: int) -> list[dict[str, Any]]:
+def _captions(curated: Path, mixture: Mixture, *, seed: int) -> list[Pair]:
     """Return the training pairs that caption one image, as often as the mixture's kinds and sources ask."""
     pairs = [
-        pair
-        for pair in iterate_rows(curated, WANTED)
-        if pair["split"] == "train" and pair["kind"] in CAPTION_KINDS and len(pair["record_ids"]) == 1
+        pair_from_row(row)
+        for row in iterate_rows(curated)
+        if row["split"] == "train" and row["kind"] in CAPTION_KINDS and len(row["record_ids"]) == 1
     ]
-    chosen = sample_mixture(
-        pair_ids=[pair["pair_id"] for pair in pairs],
-        kinds=[pair["kind"] for pair in pairs],
-        sources=[pair["source"] for pair in pairs],
-        languages=[pair["language"] for pair in pairs],
-        kind_ratios=mixture.kinds,
-        source_ratios=mixture.sources,
-        language_ratios={},
-        seed=seed,
-    )
-    return [pairs[index] for index in chosen]
+    return choose_pairs(pairs, mixture.model_copy(update={"languages": {}}), seed=seed)

@@ -18,8 +18,9 @@ import numpy as np
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
 from components.pairs.image_words import image_words
+from components.pairs.mixture import choose_pairs
 from components.records import Pair, pair_from_row, record_from_row, stable_id
-from components.settings import Mixture, Settings
+from components.settings import Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
 
@@ -56,7 +57,8 @@ def run_pack(settings: Settings) -> None:
         encoded = _encode(pairs, processor, settings, work)
         for name, mixture in settings.recipe.mixtures.items():
             for split in PACKED_SPLITS:
-                chosen = _chosen(pairs, mixture, split=split, seed=settings.seed)
+                candidates = [pair for pair in pairs if pair.split == split]
+                chosen = choose_pairs(candidates, mixture, seed=settings.seed)
                 packs = _packs(
                     chosen, encoded, rows, max_length=settings.model.max_length, seed=settings.seed,
                     alone=mixture.packing == "single",
@@ -141,23 +143,6 @@ def _encode(
             encoded[pair.pair_id] = conversation
     work.count(read=len(pairs), kept=len(encoded), rejected=reasons)
     return encoded
-
-
-def _chosen(pairs: Sequence[Pair], mixture: Mixture, *, split: str, seed: int) -> list[Pair]:
-    from components.pairs.mixture import sample_mixture
-
-    candidates = [pair for pair in pairs if pair.split == split]
-    indices = sample_mixture(
-        pair_ids=[pair.pair_id for pair in candidates],
-        kinds=[pair.kind for pair in candidates],
-        sources=[pair.source for pair in candidates],
-        languages=[pair.language for pair in candidates],
-        kind_ratios=mixture.kinds,
-        source_ratios=mixture.sources,
-        language_ratios=dict(mixture.languages),
-        seed=seed,
-    )
-    return [candidates[index] for index in indices]
 
 
 def _packs(
