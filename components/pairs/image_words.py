@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from components.pairs.facts import BodyPartFact, ModalityFact, PlaneFact, StatedFact, facts_of
 from components.pairs.wording.english import modality_name
-from components.records import NOT_STATED, Record
+from components.records import Record
+
+UNREAD = ("absent_labels", "questions", "region_vocabulary", "regions", "text")  # of a record, by `image_words`
 
 
 def image_words(record: Record) -> tuple[str, ...]:
@@ -17,7 +19,7 @@ def image_words(record: Record) -> tuple[str, ...]:
     found: list[str] = []
     for fact in facts_of(record):
         match fact:
-            case ModalityFact(modality) if modality != NOT_STATED:
+            case ModalityFact(modality):
                 found.append(modality_name(modality))
             case PlaneFact(word) | BodyPartFact(word) | StatedFact(_, word):
                 found.append(word)

@@ -17,9 +17,9 @@ import numpy as np
 
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
-from components.pairs.image_words import image_words
+from components.pairs.image_words import UNREAD, image_words
 from components.pairs.mixture import choose_pairs
-from components.records import Pair, pair_from_row, record_from_row, stable_id
+from components.records import Pair, pair_from_row, record_from_row, record_schema, stable_id
 from components.settings import Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
@@ -96,7 +96,8 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
     parts: list[np.ndarray] = []
     batch: list[Any] = []
     words: list[tuple[str, ...]] = []
-    for row in track(iterate_rows(records), description="images", transient=True):
+    columns = [name for name in record_schema().names if name not in UNREAD]
+    for row in track(iterate_rows(records, columns), description="images", transient=True):
         if row["record_id"] not in needed or row["record_id"] in rows:
             continue
         rows[row["record_id"]] = len(rows)
