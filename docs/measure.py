@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.tracking.commit import write_bytes, write_json
+
 ROOT = Path(__file__).parents[1]
 KEPT, PAGE = Path("figures/measured"), Path("docs/figures.md")
 OPENING = """# Measured figures
@@ -57,12 +59,9 @@ def measure(root: Path, script: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def keep(root: Path, script: str, kept: Mapping[str, Any]) -> Path:
-    """Write one measurement by write-aside and rename; return its file."""
+    """Write one measurement; return its file."""
     path = root / KEPT / f"{Path(script).stem}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
-    aside.replace(path)
+    write_json(path, kept)
     return path
 
 
@@ -102,8 +101,7 @@ def main() -> None:
     text, target = page(chosen.root), chosen.root / PAGE
     if chosen.check:
         raise SystemExit(0 if target.is_file() and target.read_text() == text else f"{PAGE}: run docs/measure.py")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+    write_bytes(target, text.encode())
 
 
 if __name__ == "__main__":
