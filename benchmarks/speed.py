@@ -67,6 +67,7 @@ def main() -> None:
     for row in figures:
         limit = f" (limit {row['limit']} s)" if row["limit"] else ""
         print(f"{row['name']}: {row['value']} s{limit}")
+    print(json.dumps({"name": "speed", **content}))
 
 
 if __name__ == "__main__":
