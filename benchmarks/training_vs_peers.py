@@ -4,9 +4,12 @@ Same weights, conversations, optimiser, precision and machine, one after the oth
 `transformers.Trainer` over `LlavaForConditionalGeneration` with the usual collator: one conversation a row, padded
 to the longest, its image with it, logits everywhere. Ours is the stage's own module over packs of the very same
 conversations. Packs are read from artifacts/packs (after `make run`), or made from coloured squares (--size tiny).
-A step of the peer holds as many conversations as a pack does on average, so both sides take as many steps.
-Then each switch is turned off alone, and per-step losses of both sides are compared in fp32 without packing.
-The last line is JSON. Alone on two cores the default takes under six minutes.
+A step is the preset's: a micro-batch of packs for ours, and for the peer as many conversations as such a
+micro-batch holds on average, so both sides take as many steps. Stages I and II read the alignment packs, III the
+instruction ones. The peer goes first: then ours asks the C library to keep freed memory, as the stages do and a
+script around Trainer does not. Ours is measured with the switches as conf/ ships them, and with attention by
+matrix products. Then each switch is turned round alone, and per-step losses of both sides are compared in fp32
+without packing. The last line is JSON. Alone on two cores the default takes some six minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +35,12 @@ TARGETS = {"I": 3.0, "II": 2.0, "III": 2.0}
 SWITCHES = {
     "logits at supervised positions": {"supervised_logits": False},
     "fused AdamW": {"fused_optimizer": False},
+    "attention by torch's fused kernel": {"attention": "matrix_products"},
 }
+PRODUCTS = {"attention": "matrix_products"}
 
 
-def conversations_of(pack: Any) -> Iterator[Any]:
+def conversations_of(pack: Any, image_token: int) -> Iterator[Any]:
     """Take a pack apart into packs of one conversation and its images."""
     import numpy as np
 
@@ -46,7 +52,7 @@ def conversations_of(pack: Any) -> Iterator[Any]:
     for segment in range(int(pack.segments.max()) + 1):
         here = pack.segments == segment
         shared = here & (pack.branches == 0)
-        count = images_of_segment(pack, shared)
+        count = images_of_segment(pack, here, image_token)
         images, images_left = tuple(images_left[:count]), images_left[count:]
         for number in sorted(set(numbers[here & (numbers >= 0)].tolist())):
             chosen = shared | (numbers == number)
@@ -59,11 +65,11 @@ def conversations_of(pack: Any) -> Iterator[Any]:
     assert taken == len(pack.pair_ids)
 
 
-def images_of_segment(pack: Any, shared: Any) -> int:
+def images_of_segment(pack: Any, here: Any, image_token: int) -> int:
     """Count a segment's images by its image tokens (every image has as many)."""
-    image_id = max(set(pack.ids[pack.branches == 0].tolist()), key=pack.ids.tolist().count)
-    every = int((pack.ids == image_id).sum())
-    return int((pack.ids[shared] == image_id).sum()) * len(pack.images) // every if every else 0
+    is_image = pack.ids == image_token
+    every = int(is_image.sum())
+    return int((is_image & here).sum()) * len(pack.images) // every if every else 0
 
 
 class Peer:
@@ -124,7 +130,7 @@ class Peer:
 
 
 def run_ours(
-    vlm: Any, collator: Any, items: Sequence[Any], *, trains: Sequence[str], batch: int, bf16: bool,
+    setting: Setting, items: Sequence[Any], *, trains: Sequence[str], batch: int, bf16: bool,
     speed: dict[str, Any] | None = None,
 ) -> tuple[list[float], float]:  # fmt: skip
     """Train one pass with the stage's own module; return the loss of each step and the seconds but the first's."""
@@ -147,7 +153,8 @@ def run_ours(
         trains=tuple(trains), starts_from="-", mixture="-", learning_rate=RATE, schedule="constant",
         warmup_ratio=0.0, weight_decay=0.0, clip=1.0, packs_per_step=batch, epochs=1.0, max_steps=0,
     )  # fmt: skip
-    loader = DataLoader(list(items), batch_size=batch, collate_fn=collator)
+    loader = DataLoader(list(items), batch_size=batch, collate_fn=setting.collator)
+    vlm = copy.deepcopy(setting.vlm)
     module = StageModule(vlm, stage, name="-", steps=len(loader), log=log, speed=Speed(**(speed or {})))
     lightning.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -164,8 +171,29 @@ def supervised(items: Sequence[Any]) -> int:
     return sum(int((targets(pack, ignore=-1) != -1).sum()) for _, pack in items)
 
 
-def load_setting(size: str, folder: Path, num_packs: int) -> tuple[Any, Any, list[Any]]:
-    """Return the model, the collator and the packs."""
+@dataclass(frozen=True)
+class Setting:
+    """The model, how packs become micro-batches, the packs of each stage and how many a micro-batch holds."""
+
+    vlm: Any
+    collator: Any
+    packs: dict[str, list[Any]]
+    micro_batch: int
+
+    def apart(self, packs: Sequence[Any]) -> list[Any]:
+        """Return each conversation of the packs as an item of its own."""
+        token = self.vlm.config.image_token_index
+        return [
+            (f"{name}-{n}", one) for name, pack in packs for n, one in enumerate(conversations_of(pack, token))
+        ]
+
+    def peers_batch(self, packs: Sequence[Any]) -> int:
+        """Return how many conversations a micro-batch of these packs holds on average."""
+        return max(1, round(len(self.apart(packs)) * self.micro_batch / len(packs)))
+
+
+def load_setting(size: str, folder: Path, micro_batches: int) -> Setting:
+    """Return the model and each stage's first micro-batches of packs."""
     from components.model.vlm import compose_vlm, make_processor
     from components.settings import compose, settings_from
     from components.training.datamodule import PackDataModule
@@ -175,23 +203,21 @@ def load_setting(size: str, folder: Path, num_packs: int) -> tuple[Any, Any, lis
         os.chdir(folder)
         settings = tiny_settings(steps=1, every=0, workers=0)
         make_packs(settings)
-        mixture = "alignment"
+        mixtures = dict.fromkeys(STAGES, "alignment")
     else:
         os.chdir(ROOT)
         settings = settings_from(compose([], folder=ROOT / "conf"), where="conf")
-        mixture = settings.recipe.stages[settings.recipe.final_stage].mixture
+        mixtures = dict(zip(STAGES, (row.mixture for row in settings.recipe.stages.values()), strict=True))
     processor = make_processor(settings.model, settings.packages_root)
-    data = PackDataModule(
-        settings.work_root / "packs", mixture=mixture, image_processor=processor.image_processor,
-        pad_id=processor.tokenizer.pad_token_id, micro_batch=1, workers=0, seed=0,
-    )  # fmt: skip
-    packs = [data.train_packs[index] for index in range(min(num_packs, len(data.train_packs)))]
-    return compose_vlm(settings.model, settings.packages_root, seed=0).train(), data.collator, packs
-
-
-def apart(packs: Sequence[Any]) -> list[Any]:
-    """Return each conversation of the packs as an item of its own."""
-    return [(f"{name}-{n}", one) for name, pack in packs for n, one in enumerate(conversations_of(pack))]
+    packs, wanted = {}, micro_batches * settings.training.micro_batch
+    for stage, mixture in mixtures.items():
+        data = PackDataModule(
+            settings.work_root / "packs", mixture=mixture, image_processor=processor.image_processor,
+            pad_id=processor.tokenizer.pad_token_id, micro_batch=1, workers=0, seed=0,
+        )  # fmt: skip
+        packs[stage] = [data.train_packs[index] for index in range(min(wanted, len(data.train_packs)))]
+    vlm = compose_vlm(settings.model, settings.packages_root, seed=0).train()
+    return Setting(vlm, data.collator, packs, settings.training.micro_batch)
 
 
 def measured_rate(bf16: bool) -> float:
@@ -207,51 +233,74 @@ def measured_rate(bf16: bool) -> float:
     return 5 * 2 * size**3 / (time.perf_counter() - started)
 
 
-def compare_stage(vlm: Any, collator: Any, packs: list[Any], name: str, *, batch: int) -> dict[str, Any]:
-    """Measure one stage on both sides: supervised tokens a second, leaving each side's first step out."""
-    trains, singles = STAGES[name], apart(packs)
-    _, ours = run_ours(copy.deepcopy(vlm), collator, packs, trains=trains, batch=1, bf16=True)
-    peer = Peer(copy.deepcopy(vlm), collator, trains=trains, bf16=True)
-    _, theirs = peer.run(singles, batch=batch)
-    ours_rate, their_rate = supervised(packs[1:]) / ours, supervised(singles[batch:]) / theirs
-    return {
-        "name": f"stage {name}", "ours": round(ours_rate, 1), "peer": round(their_rate, 1),
-        "times": round(ours_rate / their_rate, 2), "target": TARGETS[name], "unit": "supervised tokens/s",
-    }  # fmt: skip
+def peers_rate(setting: Setting, name: str, *, batch: int) -> float:
+    """Return the peer's supervised tokens a second in a stage, leaving the first step out."""
+    singles = setting.apart(setting.packs[name])
+    peer = Peer(copy.deepcopy(setting.vlm), setting.collator, trains=STAGES[name], bf16=True)
+    _, seconds = peer.run(singles, batch=batch)
+    return supervised(singles[batch:]) / seconds
 
 
-def gains(vlm: Any, collator: Any, packs: list[Any]) -> dict[str, float]:
+def our_rate(setting: Setting, name: str, speed: dict[str, Any]) -> float:
+    """Return our supervised tokens a second in a stage, leaving the first step out."""
+    packs, micro = setting.packs[name], setting.micro_batch
+    _, seconds = run_ours(setting, packs, trains=STAGES[name], batch=micro, bf16=True, speed=speed)
+    return supervised(packs[micro:]) / seconds
+
+
+def compare_stages(setting: Setting, *, batch: int) -> list[dict[str, Any]]:
+    """Measure every stage on both sides, the peer first."""
+    from components.model.machine import keep_freed_memory
+
+    batches = {name: batch or setting.peers_batch(setting.packs[name]) for name in STAGES}
+    theirs = {name: peers_rate(setting, name, batch=batches[name]) for name in STAGES}
+    keep_freed_memory()
+    rows = []
+    for name, peer in theirs.items():
+        ours, products = our_rate(setting, name, {}), our_rate(setting, name, PRODUCTS)
+        rows.append({
+            "name": f"stage {name}", "ours": round(ours, 1), "peer": round(peer, 1),
+            "times": round(ours / peer, 2), "times_with_matrix_products": round(products / peer, 2), "target": TARGETS[name],
+            "unit": "supervised tokens/s", "conversations_a_step": batches[name],
+        })  # fmt: skip
+    return rows
+
+
+def gains(setting: Setting, packs: list[Any]) -> dict[str, float]:
     """Return for each switch how many times faster the last stage is with it than without."""
     trains = STAGES["III"]
 
-    def seconds(items: Sequence[Any], speed: dict[str, Any]) -> float:
-        _, taken = run_ours(copy.deepcopy(vlm), collator, items, trains=trains, batch=1, bf16=True, speed=speed)
-        return supervised(items[1:]) / taken
+    def rate(items: Sequence[Any], batch: int, speed: dict[str, Any]) -> float:
+        _, taken = run_ours(setting, items, trains=trains, batch=batch, bf16=True, speed=speed)
+        return supervised(items[batch:]) / taken
 
-    base = seconds(packs, {})
-    found = {name: base / seconds(packs, speed) for name, speed in SWITCHES.items()}
-    found["packing and one encoding an image"] = base / seconds(apart(packs), {})
+    base = rate(packs, setting.micro_batch, {})
+    found = {name: base / rate(packs, setting.micro_batch, speed) for name, speed in SWITCHES.items()}
+    alone = rate(setting.apart(packs), setting.peers_batch(packs), {})
+    found["packing and one encoding an image"] = base / alone
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def loss_difference(vlm: Any, collator: Any, packs: list[Any], *, batch: int, steps: int) -> float:
+def loss_difference(setting: Setting, packs: list[Any], *, batch: int, steps: int) -> float:
     """Return the largest difference of per-step losses in fp32, one conversation a row on both sides."""
-    singles = apart(packs)[: batch * steps]
+    batch = batch or setting.peers_batch(packs)
+    singles = setting.apart(packs)[: batch * steps]
     trains = STAGES["III"]
-    ours, _ = run_ours(copy.deepcopy(vlm), collator, singles, trains=trains, batch=batch, bf16=False)
-    theirs, _ = Peer(copy.deepcopy(vlm), collator, trains=trains, bf16=False).run(singles, batch=batch)
+    ours, _ = run_ours(setting, singles, trains=trains, batch=batch, bf16=False)
+    peer = Peer(copy.deepcopy(setting.vlm), setting.collator, trains=trains, bf16=False)
+    theirs, _ = peer.run(singles, batch=batch)
     return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
-def utilisation(vlm: Any, collator: Any, packs: list[Any]) -> float:
+def utilisation(setting: Setting, packs: list[Any]) -> float:
     """Return the last stage's operations a second over this machine's measured rate."""
     from components.training.forecast import PackFacts, pack_flops, shape_of
 
-    trains, shape = STAGES["III"], shape_of(vlm)
-    _, seconds = run_ours(copy.deepcopy(vlm), collator, packs, trains=trains, batch=1, bf16=True)
+    trains, shape, micro = STAGES["III"], shape_of(setting.vlm), setting.micro_batch
+    _, seconds = run_ours(setting, packs, trains=trains, batch=micro, bf16=True)
     flops = sum(
         pack_flops(shape, PackFacts(1, len(pack), float(pack.supervised.sum()), len(pack.images)), trains=trains)
-        for _, pack in packs[1:]
+        for _, pack in packs[micro:]
     )
     return flops / seconds / measured_rate(bf16=True)
 
@@ -260,32 +309,36 @@ def main() -> None:
     """Measure, print a row a figure, and a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=("tiny", "default"), default="default")
-    parser.add_argument("--packs", type=int, default=6, help="packs a side and stage")
-    parser.add_argument("--batch", type=int, default=0, help="conversations a step of the peer; 0: a pack's")
+    parser.add_argument("--steps", type=int, default=6, help="steps a side and stage; the first is not counted")
+    parser.add_argument(
+        "--batch", type=int, default=0, help="conversations a step of the peer; 0: as many as ours"
+    )
     chosen = parser.parse_args()
     from components.training.launch import quieten
 
     quieten()
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        vlm, collator, packs = load_setting(chosen.size, Path(folder), chosen.packs)
-        batch = chosen.batch or max(1, round(len(apart(packs)) / len(packs)))
-        rows = [compare_stage(vlm, collator, packs, name, batch=batch) for name in STAGES]
+        setting = load_setting(chosen.size, Path(folder), chosen.steps)
+        rows = compare_stages(setting, batch=chosen.batch)
         for row in rows:
-            print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: {row['times']} times "
-                  f"(target {row['target']})")  # fmt: skip
-        switches = gains(vlm, collator, packs[:4])
+            print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: {row['times']} times,"
+                  f" {row['times_with_matrix_products']} with matrix products (target {row['target']})")  # fmt: skip
+        last = setting.packs["III"]
+        switches = gains(setting, last[: 3 * setting.micro_batch])
         for name, times in switches.items():
             print(f"{name}: {times} times")
-        difference = loss_difference(vlm, collator, packs, batch=batch, steps=2)
-        share = utilisation(vlm, collator, packs)
+        difference = loss_difference(setting, last, batch=chosen.batch, steps=2)
+        share = utilisation(setting, last)
         os.chdir(home)
     print(f"losses differ by at most {difference:.2e} a step (fp32, unpacked; limit 1e-3)")
     print(f"utilisation in stage III: {share:.1%} of the measured product rate")
+    worst = min(rows, key=lambda row: row["times"] / row["target"])
     print(
         json.dumps(
             {
-                "name": "training_vs_peers", "size": chosen.size, "peer": "transformers.Trainer, padded",
+                "name": "training_vs_peers", "ratio": worst["times"], "target": worst["target"],
+                "ratio_of": worst["name"], "size": chosen.size, "peer": "transformers.Trainer, padded",
                 "figures": rows, "switches": switches, "loss_difference": difference, "utilisation": share,
             }
         )

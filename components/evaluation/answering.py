@@ -79,9 +79,10 @@ def answer_all(
     import torch
 
     from components.evaluation import engine
+    from components.model.machine import prepare_machine
     from components.model.vlm import load_vlm
 
-    torch.set_num_threads(threads)
+    prepare_machine(threads)
     vlm = load_vlm(model, dtype=torch.bfloat16)
     with engine.inference():
         features = ImageFeatures(vlm, images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -33,6 +34,9 @@ class Speed(Frozen):
     bucket_lengths: bool = Field(default=False, description="pad to the micro-batch's length, rounded up to 64")
     activation_checkpointing: bool = Field(default=False, description="compute activations again to save memory")
     compile: bool = Field(default=False, description="torch.compile the language model")
+    attention: Literal["fused", "matrix_products"] = Field(
+        default="fused", description="torch's fused kernel, or plain products: faster on a CPU in short rows"
+    )
     fused_optimizer: bool = Field(default=True, description="AdamW as one kernel")
 
 

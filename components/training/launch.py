@@ -16,7 +16,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from components.errors import CheckpointError, ConfigError
+from components.model.attention import attend
 from components.model.chat import TURN_END
+from components.model.machine import prepare_machine
 from components.model.vision import normalised
 from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
 from components.settings import Settings, Stage, process_rank
@@ -52,7 +54,7 @@ def run_train(settings: Settings, name: str) -> None:
     """Run one row of the recipe and commit `models/<name>`, a folder that plain transformers loads."""
     stage = find_stage(settings.recipe, name)
     quieten()
-    torch.set_num_threads(settings.cluster.threads)
+    prepare_machine(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     packs = settings.work_root / "packs"
     with _open_work(settings, stage, name) as work:
@@ -277,6 +279,7 @@ def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Setting
     from components.training.captions import load_texts
     from components.training.contrastive import ContrastiveModule, WordedImages, collate_worded
 
+    attend(vlm, settings.training.speed.attention)
     row, mixture = stage.initialise_vision, settings.recipe.mixtures[stage.mixture]
     assert row is not None
     rows, texts = load_texts(settings.work_root, mixture, processor.tokenizer, seed=settings.seed)

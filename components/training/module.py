@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import lightning.pytorch as lightning
 import torch
-from torch.nn import functional
 
 from components.errors import TrainingError
+from components.model.attention import attend
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
 from components.training.adapters import add_adapters, rest_under_adapters
+from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
 from components.training.guard import DivergenceGuard
@@ -43,7 +44,7 @@ def pack_losses(
     ).last_hidden_state
     is_target = batch.labels != IGNORE
     logits_KV = vlm.lm_head(hidden[is_target]) if supervised_logits else vlm.lm_head(hidden)[is_target]
-    return functional.cross_entropy(logits_KV.float(), batch.labels[is_target], reduction="none")
+    return cross_entropy(logits_KV, batch.labels[is_target])
 
 
 def without_packs(batch: Batch, skipped: frozenset[str]) -> Batch:
@@ -60,6 +61,7 @@ def switch_on(vlm: Any, speed: Speed) -> None:
     """Set what changes how a model computes, and not what: recomputed activations, a compiled language model."""
     if speed.activation_checkpointing:
         vlm.activation_checkpointing_enable({"use_reentrant": False})
+    attend(vlm, speed.attention)
     if speed.compile:
         vlm.model.language_model.compile(dynamic=True)
 

@@ -21,7 +21,7 @@ from tests.fakes.models import tiny_model
 ALL = ("projector", "vision", "language")
 SWITCHES = [
     {"supervised_logits": False}, {"activation_checkpointing": True}, {"bucket_lengths": True},
-    {"fused_optimizer": False}, {"cache_features": True},
+    {"fused_optimizer": False}, {"cache_features": True}, {"attention": "matrix_products"},
 ]  # fmt: skip
 
 

@@ -1,0 +1,66 @@
+"""Attention by matrix products against transformers' own, in every part of the model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from components.model.attention import NAME, attend, matrix_products
+from components.model.vlm import compose_vlm, load_vlm, make_processor, save_vlm, vision_features
+from tests.components.model.test_vlm import FAMILIES, NOWHERE
+
+
+class Module:
+    """What an attention function reads of its module."""
+
+    def __init__(self, groups: int) -> None:
+        self.num_key_value_groups, self.is_causal, self.training = groups, False, False
+
+
+def drawn(heads: int, shared: int, length: int = 7, width: int = 8) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(heads)
+    shapes = ((2, heads, length, width), (2, shared, length, width), (2, shared, length, width))
+    return tuple(torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes)
+
+
+@pytest.mark.parametrize(("heads", "shared"), [(4, 4), (6, 2), (3, 1)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_values_and_gradients_are_those_of_the_fused_kernel(heads, shared, masked):
+    mask = torch.zeros(2, 1, 7, 7).masked_fill(~torch.tril(torch.ones(7, 7, dtype=torch.bool)), -torch.inf)
+    found = []
+    for function in (matrix_products, sdpa_attention_forward):
+        tensors = drawn(heads, shared)
+        output, _ = function(Module(heads // shared), *tensors, mask if masked else None, scaling=0.3)
+        output.square().sum().backward()
+        found.append([output, *(tensor.grad for tensor in tensors)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+def test_the_whole_model_gives_the_same_features_and_logits(model, tmp_path):
+    vlm = compose_vlm(model, NOWHERE, seed=3).eval()
+    side = vlm.config.vision_config.image_size
+    pixels = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    ids = torch.arange(4, 20).reshape(2, 8)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            return vision_features(vlm, pixels), vlm(input_ids=ids).logits
+
+    before = run()
+    attend(vlm, NAME)
+    assert vlm.model.vision_tower.config._attn_implementation == NAME
+    assert vlm.model.language_model.config._attn_implementation == NAME
+    for ours, theirs in zip(run(), before, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    save_vlm(vlm, make_processor(model, NOWHERE), tmp_path / "saved")
+    assert load_vlm(tmp_path / "saved").model.config._attn_implementation != NAME
+
+
+def test_another_choice_leaves_the_model_alone(model_settings):
+    vlm = compose_vlm(model_settings, NOWHERE, seed=3)
+    before = vlm.model.language_model.config._attn_implementation
+    attend(vlm, "fused")
+    assert vlm.model.language_model.config._attn_implementation == before
