@@ -260,8 +260,8 @@ def compare_stages(setting: Setting, *, batch: int) -> list[dict[str, Any]]:
         ours, products = our_rate(setting, name, {}), our_rate(setting, name, PRODUCTS)
         rows.append({
             "name": f"stage {name}", "ours": round(ours, 1), "peer": round(peer, 1),
-            "times": round(ours / peer, 2), "times_with_matrix_products": round(products / peer, 2), "target": TARGETS[name],
-            "unit": "supervised tokens/s", "conversations_a_step": batches[name],
+            "times": round(ours / peer, 2), "times_with_matrix_products": round(products / peer, 2),
+            "target": TARGETS[name], "unit": "supervised tokens/s", "conversations_a_step": batches[name],
         })  # fmt: skip
     return rows
 
@@ -322,8 +322,9 @@ def main() -> None:
         setting = load_setting(chosen.size, Path(folder), chosen.steps)
         rows = compare_stages(setting, batch=chosen.batch)
         for row in rows:
-            print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: {row['times']} times,"
-                  f" {row['times_with_matrix_products']} with matrix products (target {row['target']})")  # fmt: skip
+            products = f"({row['times_with_matrix_products']} with matrix products)"
+            print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: "
+                  f"{row['times']} times {products}, target {row['target']}")  # fmt: skip
         last = setting.packs["III"]
         switches = gains(setting, last[: 3 * setting.micro_batch])
         for name, times in switches.items():

@@ -1,9 +1,12 @@
 """Kill training without warning, again and again: is anything lost? `python drills/kill_training.py`.
 
-A tiny stage (random weights, 24 coloured squares, CPU, fp32) is trained once undisturbed. Then it is trained in
-tries: each gets SIGKILL at a random optimiser step, so often that a try may hit the writing of a checkpoint, and
-is started again until it ends. A try is lost when its final weights or the log of packs seen differ in one byte
-from the undisturbed run's. The last line is JSON: {"name", "tries", "lost"}.
+A tiny stage (random weights, 24 coloured squares, CPU, fp32) is trained once undisturbed, 200 steps. Then it is
+trained anew and gets SIGKILL 20 times, each some random steps after its last start and at a random moment, so that
+some fall into the writing of a checkpoint; after each it is started again. A try is a kill. It is lost when it
+takes the newest verified checkpoint with it; all of a run's are lost when its final weights or the log of packs
+seen differ in one byte from the undisturbed run's. Once without loading processes, once with two. The peer is the
+undisturbed run: `ratio` is the killed runs' optimiser steps over its own, work done twice included. The last line
+is JSON: {"name", "tries", "lost", ...}.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +136,8 @@ def train_in_child(settings: Any, *, folder: Path) -> tuple[int, int]:
 
 def finish(
     process: int, reader: int, *, kill_after: int = 0, number: int = signal.SIGKILL, wait: float = 0
-) -> int:
-    """Let a child end, or signal it `wait` seconds after its `kill_after`-th step; return its exit status."""
+) -> tuple[int, int]:
+    """Let a child end, or signal it `wait` seconds after its `kill_after`-th step; return exit status, steps."""
     steps = 0
     while chunk := os.read(reader, 1):
         steps += len(chunk)
@@ -142,60 +146,99 @@ def finish(
             os.kill(process, number)
     os.close(reader)
     _, status = os.waitpid(process, 0)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status), steps
 
 
-def one_try(settings: Any, folder: Path, generator: random.Random, *, steps: int) -> dict[str, Any]:
-    """Start, kill once at a random step, start again until it ends; return the outcome."""
-    kill_after, wait = generator.randint(1, steps - 1), generator.choice((0.0, generator.random() * 0.1))
-    code = finish(*train_in_child(settings, folder=folder), kill_after=kill_after, wait=wait)
-    if code != 0:
-        code = finish(*train_in_child(settings, folder=folder))
-    if code != 0:
-        return {"failed": code, "killed_at": kill_after}
-    os.chdir(folder)
-    return outcome(settings)
+def newest_step(root: Path) -> int:
+    """Return the step of the newest checkpoint that its manifest vouches for, 0 when there is none."""
+    from components.errors import CheckpointError
+    from components.training.checkpoint import check_complete
+
+    def whole(folder: Path) -> bool:
+        try:
+            check_complete(folder)
+        except CheckpointError:
+            return False
+        return True
+
+    return max((int(path.name[5:]) for path in root.glob("*/*/step-*") if whole(path)), default=0)
 
 
-def run_drill(*, tries: int, steps: int, workers: int, seed: int, root: Path) -> int:
-    """Run the drill below `root`; return how many tries differ from the undisturbed run."""
+@dataclass
+class Killed:
+    """What became of a run that was killed: the kills, those that took a checkpoint with them, all steps made."""
+
+    kills: int = 0
+    taken: int = 0
+    steps: int = 0
+
+
+def train_under_fire(settings: Any, folder: Path, generator: random.Random, *, kills: int, steps: int) -> Killed:
+    """Train to the end, killed `kills` times on the way; RuntimeError when a start fails by itself."""
+    found, shelf, newest = Killed(), folder / settings.training.checkpoint.root, 0
+    while True:
+        is_last = found.kills == kills
+        after = 0 if is_last else generator.randint(1, max(1, 3 * steps // (2 * kills)))
+        wait = generator.choice((0.0, generator.random() * 0.1))
+        code, made = finish(*train_in_child(settings, folder=folder), kill_after=after, wait=wait)
+        found.steps += made
+        if code == 0:
+            return found
+        if code != -signal.SIGKILL:
+            raise RuntimeError(f"a start failed with code {code} after {found.kills} kills")
+        found.kills += 1
+        before, newest = newest, newest_step(shelf)
+        found.taken += newest < before
+        print(f"kill {found.kills}: {made} steps, newest checkpoint {newest}", file=sys.stderr)
+
+
+def run_drill(*, kills: int, steps: int, workers: int, seed: int, root: Path) -> dict[str, Any]:
+    """Run the drill below `root` with so many loading processes; return tries, lost and the steps of both runs."""
     import components.training.launch  # noqa: F401  (loaded once, before the forks)
 
-    generator = random.Random(seed)
-    lost, expected = 0, None
-    for number in range(tries + 1):
-        folder = root / f"try-{number:03d}"
+    outcomes = []
+    found = Killed()
+    for name, number in (("undisturbed", 0), ("killed", kills)):
+        folder = root / f"{name}-{workers}"
         folder.mkdir()
         os.chdir(folder)
         settings = tiny_settings(steps=steps, every=5, workers=workers)
         make_packs(settings)
-        if number == 0:
-            code = finish(*train_in_child(settings, folder=folder))
-            if code:
-                raise SystemExit(f"the undisturbed run failed with code {code}")
-            expected = outcome(settings)
-            continue
-        found = one_try(settings, folder, generator, steps=steps)
-        lost += found != expected
-        print(f"try {number}: {'same' if found == expected else 'LOST'}", file=sys.stderr)
-    return lost
+        found = train_under_fire(settings, folder, random.Random(seed), kills=number, steps=steps)
+        outcomes.append(outcome(settings))
+    lost = found.taken if outcomes[0] == outcomes[1] else found.kills
+    return {
+        "workers": workers,
+        "tries": found.kills,
+        "lost": lost,
+        "steps": found.steps,
+        "undisturbed_steps": steps,
+    }
 
 
 def main() -> None:
     """Parse the command line, run, and print the verdict as the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=40, help="optimiser steps a run")
-    parser.add_argument("--workers", type=int, default=0, help="data loading processes")
+    parser.add_argument("--kills", type=int, default=20, help="kills a run")
+    parser.add_argument("--steps", type=int, default=200, help="optimiser steps a run")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 2], help="data loading processes, a run each"
+    )
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as root:
-        lost = run_drill(
-            tries=chosen.tries, steps=chosen.steps, workers=chosen.workers, seed=chosen.seed, root=Path(root)
-        )
+        runs = [
+            run_drill(kills=chosen.kills, steps=chosen.steps, workers=workers, seed=chosen.seed, root=Path(root))
+            for workers in chosen.workers
+        ]
         os.chdir(home)
-    print(json.dumps({"name": "kill_training", "tries": chosen.tries, "lost": lost}))
+    lost = sum(run["lost"] for run in runs)
+    steps, own = (sum(run[name] for run in runs) for name in ("steps", "undisturbed_steps"))
+    print(json.dumps({
+        "name": "kill_training", "tries": sum(run["tries"] for run in runs), "lost": lost, "target": 0,
+        "peer": "the undisturbed run", "ratio": round(steps / own, 3), "runs": runs,
+    }))  # fmt: skip
     raise SystemExit(1 if lost else 0)
 
 
