@@ -2,15 +2,17 @@
 
 The peer is the usual loop: encode the question's image, `model.generate`, next question. Both sides run the
 same random model of SmolLM2-135M's shape in bfloat16 (it is made here; speed does not depend on what the
-weights say, and random weights are the hardest case for equal texts: their best and second token lie close).
+weights say, and random weights are the hardest case for equal texts: their best and second token lie close). Where
+`make run` has left a trained model, its texts are compared as well, over the corpus's own test images.
 Closed questions are answered in one pass over their options, and compared with generating an answer and with a
 loop that scores option after option. The last line is JSON: `ratio` (open), `closed_ratio`, `same_text` (in
-bfloat16), `same_text_float32` (a part of the questions, without rounding), `same_choice`.
+bfloat16), `same_text_float32` (a part of the questions, without rounding), `same_text_trained`, `same_choice`.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import time
@@ -26,9 +28,12 @@ from components.evaluation import engine
 from components.evaluation.answering import GENERATED_AT_ONCE
 from components.evaluation.engine import Ask
 from components.model.chat import TURN_END
-from components.model.vlm import VLM, compose_vlm, make_processor
+from components.model.vlm import VLM, compose_vlm, load_vlm, make_processor
 from components.settings import LanguageModel, Model, Vision
+from components.tracking.tables import iterate_rows
 
+ARTIFACTS = Path(__file__).parents[1] / "artifacts"
+TRAINED, RECORDS = ARTIFACTS / "models" / "instruction_tuning", ARTIFACTS / "records"
 OPEN_TARGET, CLOSED_TARGET = 6.0, 15.0
 OPTIONS = ("yes", "no", "axial plane", "coronal plane")
 QUESTIONS = ("Which plane is shown?", "Is there a lung in this image?", "Name the organ.", "Is a lesion visible?",
@@ -134,6 +139,7 @@ def measure(vlm: VLM, *, images: int, tokens: int) -> dict[str, Any]:
     for line in first_differences(opened, ours, theirs)[:5]:
         print(line)
     return {
+        "name": "evaluation_vs_peers", "peer": "model.generate, a question at a time",
         "ratio": round(their_seconds / seconds, 2), "target": OPEN_TARGET,
         "closed_ratio": round(their_seconds / closed_seconds, 2), "closed_target": CLOSED_TARGET,
         "closed_ratio_option_loop": round(scored_seconds / closed_seconds, 2),
@@ -142,6 +148,21 @@ def measure(vlm: VLM, *, images: int, tokens: int) -> dict[str, Any]:
         "closed_per_second": round(len(closed) / closed_seconds, 2),
         "peer_per_second": round(len(opened) / their_seconds, 2), "questions": len(opened), "tokens": tokens,
     }  # fmt: skip
+
+
+def trained_share(*, images: int, tokens: int) -> float | None:
+    """Return the share of equal texts by the trained model on test images; None before `make run`."""
+    if not (TRAINED / "model.safetensors").is_file():
+        return None
+    vlm, pictures = load_vlm(TRAINED, dtype=torch.bfloat16), {}
+    for row in iterate_rows(RECORDS, ["record_id", "image", "split", "rejected_reason"]):
+        if row["split"] == "test" and not row["rejected_reason"] and len(pictures) < images:
+            pictures[row["record_id"]] = Image.open(io.BytesIO(row["image"])).convert("RGB")
+    asks = make_asks(list(pictures), closed=False)
+    ours, theirs = (run(vlm, asks, pictures, tokens=tokens) for run in (ours_open, plain_open))
+    for line in first_differences(asks, ours, theirs)[:5]:
+        print(f"trained: {line}")
+    return round(same_share(ours, theirs), 4)
 
 
 def main() -> None:
@@ -155,6 +176,7 @@ def main() -> None:
         result = measure(
             make_vlm(layers=wanted.layers, dtype=torch.bfloat16), images=wanted.images, tokens=wanted.tokens
         )
+        result["same_text_trained"] = trained_share(images=wanted.images, tokens=wanted.tokens)
     with torch.no_grad():  # without autocast
         exact, pictures = make_vlm(layers=wanted.layers, dtype=torch.float32), make_images(2)
         asks = make_asks(list(pictures), closed=False)
