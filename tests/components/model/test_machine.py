@@ -40,9 +40,40 @@ def test_another_c_library_is_left_alone(monkeypatch):
     assert not machine.keep_freed_memory()
 
 
-def test_threads_are_set(monkeypatch):
+SHAPES = """
+import sys, torch
+from components.model.machine import prepare_machine
+prepare_machine(1) if int(sys.argv[1]) else torch.set_num_threads(1)
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+right = torch.ones(64, 64, dtype=torch.bfloat16)
+def products(start, end):
+    for rows in range(start, end):
+        torch.ones(rows, 64, dtype=torch.bfloat16) @ right
+products(1, 1201)
+before = resident()
+products(1201, 1601)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="the kernels are oneDNN's")
+def test_many_shapes_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.delenv(machine.KERNELS_KEPT, raising=False)
+    grown = [
+        int(
+            subprocess.run([sys.executable, "-c", SHAPES, kept], capture_output=True, text=True, check=True).stdout
+        )
+        for kept in ("1", "0")
+    ]
+    assert grown[0] * 4 < grown[1]
+
+
+def test_threads_are_set_and_a_chosen_number_of_kernels_stays(monkeypatch):
     monkeypatch.setattr(machine, "keep_freed_memory", lambda: True)
+    monkeypatch.setenv(machine.KERNELS_KEPT, "7")
     before = torch.get_num_threads()
     machine.prepare_machine(1)
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before)
+    assert machine.os.environ[machine.KERNELS_KEPT] == "7"
