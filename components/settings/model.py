@@ -36,7 +36,7 @@ class LanguageModel(Frozen):
     """The language model: a GGUF file in the data packages, a pretrained folder or hub name, or a fresh one."""
 
     source: Literal["gguf", "pretrained", "random"]
-    family: Literal["llama", "qwen2", "qwen3", "internlm3"]
+    family: Literal["llama", "qwen2", "qwen3", "internlm3", "smollm3"]
     path: str = Field(description="GGUF file, folder, or hub name; empty for random")
     sha256: str = Field(description="pinned hash of the GGUF file, or empty")
     revision: str = Field(description="pinned revision of the hub model, or empty")

@@ -30,3 +30,28 @@ def tiny_model(*, vision: Vision | None = None, language: LanguageModel | None =
         chat_template="chatml",
         max_length=400,
     )
+
+
+# Every tower with every language model that LLaVA is composed of here. SigLIP 2 (fixed size) is SigLIP's
+# architecture, SmolLM and a converted InternLM2 are Llama's, the former with tied embeddings.
+EVERY_FAMILY = [
+    tiny_model(vision=vision, language=language)
+    for vision in (
+        tiny_vision(),
+        tiny_vision(family="clip", feature_layer=-2, layers=3),
+        tiny_vision(family="dinov2"),
+    )
+    for language in (
+        tiny_language(),
+        tiny_language(tie_embeddings=False),
+        tiny_language(family="qwen2"),
+        tiny_language(family="qwen3", tie_embeddings=False),
+        tiny_language(family="internlm3", tie_embeddings=False),
+        tiny_language(family="smollm3"),
+    )
+]
+
+
+def family_name(model: Model) -> str:
+    tied = "-tied" if model.language.tie_embeddings else ""
+    return f"{model.vision.family}-{model.language.family}{tied}"

@@ -15,19 +15,12 @@ from components.model.vlm import (
     save_vlm,
     train_only,
 )
-from tests.fakes.models import tiny_language, tiny_model, tiny_vision
+from tests.fakes.models import EVERY_FAMILY, family_name, tiny_model, tiny_vision
 
 NOWHERE = Path("unused")
-FAMILIES = [
-    tiny_model(),
-    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2)),
-    tiny_model(vision=tiny_vision(family="dinov2", feature_layer=-1)),
-    tiny_model(language=tiny_language(family="qwen2")),
-    tiny_model(language=tiny_language(family="qwen3", tie_embeddings=False)),
-]
 
 
-@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=family_name)
 def test_a_saved_model_loads_in_plain_transformers_with_the_same_logits(model, tmp_path):
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
@@ -43,7 +36,7 @@ def test_a_saved_model_loads_in_plain_transformers_with_the_same_logits(model, t
     assert difference < 1e-5
 
 
-@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=family_name)
 def test_our_embedding_of_images_is_transformers_own(model, tmp_path):
     save_vlm(compose_vlm(model, NOWHERE, seed=3), make_processor(model, NOWHERE), tmp_path)
     vlm = load_vlm(tmp_path)
