@@ -203,10 +203,15 @@ class VLM:
     @torch.no_grad()
     def answer(self, image: Image, question: str, *, max_new_tokens: int = 48) -> str:
         """Answer one question about one image, greedily."""
-        ids = torch.tensor([self.prompt_ids(question)], device=self.model.device)
-        embeddings = self.embed(ids, self.encode_images([image.convert("RGB")]))
+        features = self.encode_images([image.convert("RGB")])
+        return self.continue_from(self.prompt_ids(question), features, max_new_tokens=max_new_tokens)
+
+    @torch.no_grad()
+    def continue_from(self, prompt: list[int], features: torch.Tensor | None, *, max_new_tokens: int) -> str:
+        """Continue a prompt greedily; `features` (N, T, D) lie over its image tokens."""
+        ids = torch.tensor([prompt], device=self.model.device)
         output = self.model.generate(
-            inputs_embeds=embeddings,
+            inputs_embeds=self.embed(ids, features),
             attention_mask=torch.ones_like(ids),
             max_new_tokens=max_new_tokens,
             do_sample=False,
