@@ -22,11 +22,21 @@ class Vision(Frozen):
     heads: Positive
     intermediate_size: Positive
     feature_layer: int = Field(le=-1, description="hidden layer handed to the projector, from the end")
+    pixel_shuffle: Positive = Field(
+        default=1, description="patches of a side joined into one image token; 1 joins none"
+    )
+    max_tiles: Positive = Field(
+        default=1, description="squares a picture is cut into by its shape, and a thumbnail; 1 resizes it whole"
+    )
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Vision:
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        joined = self.patch_size * self.pixel_shuffle
+        if self.image_size % joined:
+            by = f"patch_size {self.patch_size}" + (
+                f" x pixel_shuffle {self.pixel_shuffle}" * (joined > self.patch_size)
+            )
+            raise ValueError(f"image_size {self.image_size} is not a multiple of {by}")
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
         return self

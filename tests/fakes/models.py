@@ -51,7 +51,19 @@ EVERY_FAMILY = [
     )
 ]
 
+# InternVL's space to depth before the projector, under each tower.
+SHUFFLED = [
+    tiny_model(vision=tiny_vision(patch_size=8, pixel_shuffle=2)),
+    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2, layers=3, patch_size=8, pixel_shuffle=2)),
+    tiny_model(
+        vision=tiny_vision(family="dinov2", patch_size=8, pixel_shuffle=4),
+        language=tiny_language(family="qwen2", tie_embeddings=False),
+    ),
+]
+EVERY_FAMILY += SHUFFLED
+
 
 def family_name(model: Model) -> str:
     tied = "-tied" if model.language.tie_embeddings else ""
-    return f"{model.vision.family}-{model.language.family}{tied}"
+    joined = f"-shuffle{model.vision.pixel_shuffle}" if model.vision.pixel_shuffle > 1 else ""
+    return f"{model.vision.family}{joined}-{model.language.family}{tied}"
