@@ -52,11 +52,11 @@ class HeatMap:
 
 
 def look(vlm: VLM, exams: Sequence[Exam], images: Mapping[str, bytes]) -> list[HeatMap]:
-    """Draw both maps of some items: boxed ones first, and a few without; [] when image tokens are no square.
+    """Draw both maps of some items: boxed ones first, and a few without; [] when image tokens are no one square.
 
     Only items with one image are drawn. The model's attention is computed plainly from here on.
     """
-    if math.isqrt(vlm.image_tokens) ** 2 != vlm.image_tokens:
+    if vlm.max_tiles > 1 or math.isqrt(vlm.image_tokens) ** 2 != vlm.image_tokens:
         return []
     vlm.model.set_attn_implementation("eager")  # the fused kinds do not give their weights out
     return [

@@ -51,14 +51,14 @@ def inference() -> Generator[None]:
 
 
 def encode_images(vlm: VLM, images: Iterable[tuple[str, Image]], *, advance: Advance) -> dict[str, torch.Tensor]:
-    """Encode and project each image once: {id: (T, D)}."""
+    """Encode and project each image once: {id: (T, D)}, T times its squares where pictures are cut."""
     found: dict[str, torch.Tensor] = {}
     waiting: list[tuple[str, Image]] = []
 
     def flush() -> None:
         if waiting:
-            features = vlm.encode_images([image for _, image in waiting])
-            found.update(zip((name for name, _ in waiting), features.to(torch.bfloat16), strict=True))
+            features = vlm.encode_each([image for _, image in waiting])
+            found.update({name: one.to(torch.bfloat16) for (name, _), one in zip(waiting, features, strict=True)})
             advance(len(waiting))
             waiting.clear()
 
@@ -89,7 +89,7 @@ def score_options(
     vlm: VLM, asks: Sequence[Ask], features: Features, *, batch_size: int, advance: Advance
 ) -> list[np.ndarray]:
     """Return for each question the log-probability of each option, end mark included."""
-    prompts = [closed_prompt(vlm, number, ask) for number, ask in enumerate(asks)]
+    prompts = [closed_prompt(vlm, number, ask, features) for number, ask in enumerate(asks)]
     sums = [np.zeros(len(ask.options)) for ask in asks]
     trees = make_trees(prompts)
     for start in range(0, len(trees), batch_size):
@@ -103,7 +103,7 @@ def score_options(
 
 def measure_references(vlm: VLM, asks: Sequence[Ask], features: Features, *, batch_size: int) -> list[Answer]:
     """Measure how likely each question's one option (the reference) is; nothing is chosen or generated."""
-    prompts = [closed_prompt(vlm, number, ask) for number, ask in enumerate(asks)]
+    prompts = [closed_prompt(vlm, number, ask, features) for number, ask in enumerate(asks)]
     sums, trees = np.zeros(len(asks)), make_trees(prompts)
     for start in range(0, len(trees), batch_size):
         batch = trees[start : start + batch_size]
@@ -117,12 +117,17 @@ def measure_references(vlm: VLM, asks: Sequence[Ask], features: Features, *, bat
     ]
 
 
-def closed_prompt(vlm: VLM, number: int, ask: Ask) -> ClosedPrompt:
+def prompt_of(vlm: VLM, ask: Ask, features: Features) -> list[int]:
+    """Tokenise a question, with as many image tokens as its images' features."""
+    return vlm.prompt_ids(ask.prompt, len(ask.images), tokens=[len(features[name]) for name in ask.images])
+
+
+def closed_prompt(vlm: VLM, number: int, ask: Ask, features: Features) -> ClosedPrompt:
     """Tokenise a question and its options as training did: an answer is its text and the end mark."""
     options = tuple(
         tuple(vlm.tokenizer.encode(option + TURN_END, add_special_tokens=False)) for option in ask.options
     )
-    prompt = tuple(vlm.prompt_ids(ask.prompt, len(ask.images)))
+    prompt = tuple(prompt_of(vlm, ask, features))
     image_token = vlm.model.config.image_token_index
     head = max((place + 1 for place, token in enumerate(prompt) if token == image_token), default=0)
     return ClosedPrompt(number, ask.images, prompt, options, head)
@@ -160,14 +165,14 @@ def _hidden_states(vlm: VLM, trees: Sequence[Tree], features: Features) -> torch
 
 def _stack(features: Features, images: Sequence[tuple[str, ...]], device: torch.device) -> torch.Tensor | None:
     chosen = [features[name] for row in images for name in row]
-    return torch.stack(chosen).to(device) if chosen else None
+    return torch.cat(chosen).to(device) if chosen else None
 
 
 def generate_texts(
     vlm: VLM, asks: Sequence[Ask], features: Features, *, max_new_tokens: int, batch_size: int, advance: Advance
 ) -> list[Answer]:
     """Answer in words, greedily, prompts of like length together."""
-    prompts = [vlm.prompt_ids(ask.prompt, len(ask.images)) for ask in asks]
+    prompts = [prompt_of(vlm, ask, features) for ask in asks]
     order = sorted(range(len(asks)), key=lambda index: -len(prompts[index]))
     answers: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):

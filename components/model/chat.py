@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from components.errors import ConfigError
@@ -57,21 +58,32 @@ def _pieces(turns: Sequence[Turn]) -> list[tuple[str, bool]]:
     return pieces
 
 
-def encode_conversation(tokenizer: Any, turns: Sequence[Turn], *, image_tokens: int) -> EncodedConversation:
-    """Encode turns; each `<image>` becomes `image_tokens` copies of the image token."""
+def encode_conversation(
+    tokenizer: Any, turns: Sequence[Turn], *, image_tokens: int | Sequence[int]
+) -> EncodedConversation:
+    """Encode turns; each `<image>` becomes `image_tokens` copies of the image token, or its own number of them.
+
+    Raises:
+        ValueError: there are not as many numbers as there are `<image>`.
+    """
     image_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+    given = repeat(image_tokens) if isinstance(image_tokens, int) else iter(image_tokens)
     ids: list[int] = []
     supervised: list[bool] = []
     for text, is_target in _pieces(turns):
         for token in tokenizer.encode(text, add_special_tokens=False):
-            copies = image_tokens if token == image_id else 1
+            copies = next(given, 0) if token == image_id else 1
+            if not copies:
+                raise ValueError("more <image> in the text than images")
             ids.extend([token] * copies)
             supervised.extend([is_target] * copies)
+    if not isinstance(image_tokens, int) and next(given, None) is not None:
+        raise ValueError("more images than <image> in the text")
     last_image = max((i for i, token in enumerate(ids) if token == image_id), default=-1)
     return EncodedConversation(tuple(ids), tuple(supervised), last_image + 1)
 
 
-def encode_prompt(tokenizer: Any, question: str, *, image_tokens: int) -> list[int]:
+def encode_prompt(tokenizer: Any, question: str, *, image_tokens: int | Sequence[int]) -> list[int]:
     """Encode one user turn and the opening of the assistant's, ready to be answered."""
     encoded = encode_conversation(tokenizer, [Turn("human", question)], image_tokens=image_tokens)
     opening = tokenizer.encode(f"{TURN_START}assistant\n", add_special_tokens=False)

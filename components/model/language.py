@@ -140,6 +140,7 @@ def _config_from_sizes(language: LanguageModel, *, vocabulary: int) -> Any:
         vocab_size=language.vocabulary or vocabulary,
         tie_word_embeddings=language.tie_embeddings,
         max_position_embeddings=32768,
+        pad_token_id=None,  # the tokenizer has one; a family may name a row that a small vocabulary lacks
         head_dim=language.hidden_size // max(language.heads, 1),
     )
 

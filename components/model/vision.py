@@ -59,7 +59,7 @@ def feature_strategy(vision: Vision) -> str:
 
 def num_image_tokens(vision: Vision) -> int:
     """Return T, the number of projected features an image takes in the text."""
-    return (vision.image_size // vision.patch_size) ** 2
+    return (vision.image_size // (vision.patch_size * vision.pixel_shuffle)) ** 2
 
 
 def stored_pixels(processor: Any, images: list[Any]) -> Any:

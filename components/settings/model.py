@@ -22,11 +22,21 @@ class Vision(Frozen):
     heads: Positive
     intermediate_size: Positive
     feature_layer: int = Field(le=-1, description="hidden layer handed to the projector, from the end")
+    pixel_shuffle: Positive = Field(
+        default=1, description="patches of a side joined into one image token; 1 joins none"
+    )
+    max_tiles: Positive = Field(
+        default=1, description="squares a picture is cut into by its shape, and a thumbnail; 1 resizes it whole"
+    )
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Vision:
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        joined = self.patch_size * self.pixel_shuffle
+        if self.image_size % joined:
+            by = f"patch_size {self.patch_size}" + (
+                f" x pixel_shuffle {self.pixel_shuffle}" * (joined > self.patch_size)
+            )
+            raise ValueError(f"image_size {self.image_size} is not a multiple of {by}")
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
         return self
@@ -36,7 +46,7 @@ class LanguageModel(Frozen):
     """The language model: a GGUF file in the data packages, a pretrained folder or hub name, or a fresh one."""
 
     source: Literal["gguf", "pretrained", "random"]
-    family: Literal["llama", "qwen2", "qwen3", "internlm3"]
+    family: Literal["llama", "qwen2", "qwen3", "internlm3", "smollm3"]
     path: str = Field(description="GGUF file, folder, or hub name; empty for random")
     sha256: str = Field(description="pinned hash of the GGUF file, or empty")
     revision: str = Field(description="pinned revision of the hub model, or empty")

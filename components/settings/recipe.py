@@ -116,6 +116,7 @@ class Training(Frozen):
     workers: int = Field(ge=0, description="data loading processes")
     log_every: Positive = Field(description="optimiser steps between logged points")
     validate_batches: int = Field(ge=0, description="micro-batches of validation packs at the end of a stage")
+    samples: int = Field(default=0, ge=0, description="validation items whose answers are shown at a stage's end")
     checkpoint: Checkpointing = Checkpointing()
     guard: Guard = Guard()
     speed: Speed = Speed()

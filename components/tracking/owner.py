@@ -22,6 +22,22 @@ def owner_lives(name: str) -> bool:
     return boot == _boot() and process_id.isdigit() and bool(ticks) and _start_ticks(int(process_id)) == ticks
 
 
+def scheduler_job() -> str:
+    """Name this start of a SLURM job: "job id:restarts", or "" outside SLURM."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    return f"{job}:{os.environ.get('SLURM_RESTART_COUNT', '0')}" if job else ""
+
+
+def is_restart_of(name: str) -> bool:
+    """Say whether this process belongs to a later start of the job named: the earlier one has ended by then.
+
+    A requeued job may come up on another host, from where nobody can look whether the forerunner still runs.
+    """
+    job, _, restarts = name.partition(":")
+    ours, _, our_restarts = scheduler_job().partition(":")
+    return bool(job) and job == ours and restarts.isdigit() and int(our_restarts or 0) > int(restarts)
+
+
 def _boot() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip()[:8] if path.is_file() else "boot"

@@ -1,7 +1,8 @@
 """MLflow runs: one parent a pipeline, one child a stage execution, its status true whatever ends it.
 
 Nothing is exported to child processes (MLFLOW_RUN_ID makes a child overwrite its parent); ranks above 0 get a
-silent run. A retry finds the run that its crashed, killed or failed forerunner left and goes on in it.
+silent run. A retry finds the run that its crashed, killed or failed forerunner left and goes on in it; a point
+that the forerunner logged at the same step is not logged again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import yaml
 from components.settings import Settings, load_secrets, process_rank, secret_environment
 from components.tracking.digest import digest_json
 from components.tracking.journal import RunWriter, import_journals
-from components.tracking.owner import owner, owner_lives
+from components.tracking.owner import is_restart_of, owner, owner_lives, scheduler_job
 from components.tracking.redact import redact, redact_mapping
 from components.tracking.store import Store, open_store
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 DATASET_DIGEST_LENGTH = 36  # MLflow's limit; an md5 of a folder in DVC has exactly these
 TAG_STAGE, TAG_FINGERPRINT, TAG_PIPELINE = "gmai.stage", "gmai.fingerprint", "gmai.pipeline"
 TAG_OUTPUT, TAG_OWNER, TAG_ATTEMPTS = "gmai.output_digest", "gmai.owner", "gmai.attempts"
-TAG_PARENT, TAG_NOTE = "mlflow.parentRunId", "mlflow.note.content"
+TAG_PARENT, TAG_NOTE, TAG_JOB = "mlflow.parentRunId", "mlflow.note.content", "gmai.job"
 
 
 @dataclass
@@ -43,11 +44,16 @@ class StageRun:
     stage: str
     writer: RunWriter | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    points: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers at an optimiser step (0 when there is none)."""
+        """Log numbers at an optimiser step, each once whatever is trained again, or without a step."""
         values = {metric_name(name): float(value) for name, value in metrics.items()}
-        self._send("metrics", values=values, step=step or 0, timestamp=_now())
+        if step is not None:
+            values = {name: value for name, value in values.items() if (name, step) not in self.points}
+            self.points.update((name, step) for name in values)
+        if values:
+            self._send("metrics", values=values, step=step or 0, timestamp=_now())
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log settings as text, secrets hidden; a value that the run has already stays."""
@@ -119,8 +125,10 @@ def open_run(
     import_journals(store.client)
     secrets = known_secrets()
     parent = find_or_make_parent(store, settings, secrets)
-    run_id = _reattach(store, stage, fingerprint, parent) or _create(store, stage, fingerprint, parent)
-    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets)
+    left = _reattach(store, stage, fingerprint, parent)
+    run_id = left or _create(store, stage, fingerprint, parent)
+    points = _points_of(store, run_id) if left else set()
+    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets, points)
     parent_writer = RunWriter(store.client, parent)
     with _status_kept(run, parent_writer):
         _describe(run, settings, store, inputs)
@@ -203,16 +211,22 @@ def dvc_digest(pointer: Path) -> str:
 def _reattach(store: Store, stage: str, fingerprint: str, parent: str) -> str:
     """Return the run that an unfinished forerunner of this very execution left, or ""."""
     for run in runs_with(store, {TAG_STAGE: stage, TAG_FINGERPRINT: fingerprint, TAG_PARENT: parent}):
-        if run.info.status == "FINISHED" or (
-            run.info.status == "RUNNING" and owner_lives(run.data.tags.get(TAG_OWNER, ""))
-        ):
+        lives = owner_lives(run.data.tags.get(TAG_OWNER, "")) and not is_restart_of(run.data.tags.get(TAG_JOB, ""))
+        if run.info.status == "FINISHED" or (run.info.status == "RUNNING" and lives):
             continue
         attempts = int(run.data.tags.get(TAG_ATTEMPTS, "1")) + 1
         store.client.update_run(run.info.run_id, status="RUNNING")
         store.client.set_tag(run.info.run_id, TAG_OWNER, owner())
+        store.client.set_tag(run.info.run_id, TAG_JOB, scheduler_job())
         store.client.set_tag(run.info.run_id, TAG_ATTEMPTS, str(attempts))
         return run.info.run_id
     return ""
+
+
+def _points_of(store: Store, run_id: str) -> set[tuple[str, int]]:
+    """Return (metric, step) of every point that a run holds."""
+    names = store.client.get_run(run_id).data.metrics
+    return {(name, point.step) for name in names for point in store.client.get_metric_history(run_id, name)}
 
 
 def _create(store: Store, stage: str, fingerprint: str, parent: str) -> str:
@@ -221,6 +235,7 @@ def _create(store: Store, stage: str, fingerprint: str, parent: str) -> str:
         TAG_FINGERPRINT: fingerprint,
         TAG_PARENT: parent,
         TAG_OWNER: owner(),
+        TAG_JOB: scheduler_job(),
         TAG_ATTEMPTS: "1",
     }
     return _make_run(store, stage, tags)

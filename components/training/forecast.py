@@ -57,6 +57,7 @@ class Shape:
     vision_kept_layers: int
     patch_values: int
     image_tokens: int
+    projector_weights: tuple[int, int]  # of its two matrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def shape_of(vlm: Any) -> Shape:
     class_tokens = int(vlm.config.vision_feature_select_strategy == "default")
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     inner = getattr(vision, "intermediate_size", None) or int(vision.hidden_size * vision.mlp_ratio)
+    projector = vlm.model.multi_modal_projector
     parts = dict.fromkeys(PART_PREFIXES, 0)
     for name, parameter in vlm.named_parameters():
         parts[part_of(name)] += parameter.numel()
@@ -91,6 +93,7 @@ def shape_of(vlm: Any) -> Shape:
         vision_layers=vision.num_hidden_layers, vision_tokens=patches + class_tokens,
         vision_kept_layers=vision.num_hidden_layers + vlm.config.vision_feature_layer + 1,
         patch_values=3 * vision.patch_size**2 * patches, image_tokens=vlm.config.image_seq_length,
+        projector_weights=(projector.linear_1.weight.numel(), projector.linear_2.weight.numel()),
     )  # fmt: skip
 
 
@@ -116,7 +119,7 @@ def _language_flops(shape: Shape, facts: PackFacts, *, learns: bool, again: bool
 
 def _projector_flops(shape: Shape, facts: PackFacts, *, learns: bool, inputs: bool) -> float:
     tokens = facts.images * shape.image_tokens
-    first, second = 2 * tokens * shape.vision_width * shape.width, 2 * tokens * shape.width**2
+    first, second = (2 * tokens * weights for weights in shape.projector_weights)
     return first * (1 + learns + inputs) + second * (1 + learns + (learns or inputs))
 
 

@@ -41,6 +41,7 @@ from components.training.guard import DivergenceGuard
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
+from components.training.samples import answer_samples, samples_page
 from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
 from components.training.strategies import gathered_model, make_strategy
 from components.training.telemetry import LogPoint, LossesApart, Telemetry
@@ -107,7 +108,12 @@ def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, sh
         work.details |= {key: facts[key] for key in ("captions",) if key in facts}
     module = _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
                              shelf=shelf, resume=resume, facts=facts)  # fmt: skip
-    return gathered_model(vlm) if module.is_sharded else vlm, processor
+    final = gathered_model(vlm) if module.is_sharded else vlm
+    if settings.training.samples and process_rank() == 0:
+        data = _data(processor, stage, settings, start=(0, 0))
+        page = samples_page(answer_samples(final, processor, data, settings.training.samples), title=name)
+        work.run.log_text(page, f"samples/step-{module.steps:08d}.html")
+    return final, processor
 
 
 def quieten() -> None:

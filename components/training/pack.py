@@ -1,7 +1,7 @@
 """The pack stage: curated pairs become token packs, one set a mixture, beside one store of resized images.
 
 Output: `start/` (config, tokenizer, processor that every stage begins with), `images/` (pixels.npy, N x S x S
-x 3 uint8, memory-mapped by training, and index.parquet with the words that each record states), and
+x 3 uint8, memory-mapped by training, and index.parquet: where each record lies and the words it states), and
 `<mixture>/<split>/part-*.parquet`. A pair that cannot be packed is counted with its reason; nothing is truncated.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ import numpy as np
 
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
+from components.model.tiles import tiles_of, tokens_of
 from components.pairs.image_words import UNREAD, image_words
 from components.pairs.mixture import choose_pairs
 from components.records import Pair, pair_from_row, record_from_row, record_schema, stable_id
-from components.settings import Settings
+from components.settings import Settings, Vision
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
 
 PACKED_SPLITS = ("train", "validation")
 RESIZE_BATCH = 64
+Rows = Mapping[str, tuple[int, ...]]  # record id -> rows of the image store, several where pictures are cut
 
 
 def pack_schema() -> Any:
@@ -52,9 +54,10 @@ def run_pack(settings: Settings) -> None:
         pairs = [pair_from_row(row) for row in iterate_rows(root / "curated")]
         pairs = [pair for pair in pairs if pair.split in PACKED_SPLITS]
         rows = _write_images(
-            work.scratch / "images", _images_needed(pairs), root / "records", processor.image_processor
-        )
-        encoded = _encode(pairs, processor, settings, work)
+            work.scratch / "images", _images_needed(pairs), root / "records", processor.image_processor,
+            settings.model.vision,
+        )  # fmt: skip
+        encoded = _encode(pairs, processor, settings, work, rows)
         for name, mixture in settings.recipe.mixtures.items():
             for split in PACKED_SPLITS:
                 candidates = [pair for pair in pairs if pair.split == split]
@@ -85,25 +88,29 @@ def _images_needed(pairs: Iterable[Pair]) -> set[str]:
     return {record_id for pair in pairs for record_id in pair.record_ids}
 
 
-def _write_images(folder: Path, needed: set[str], records: Path, image_processor: Any) -> dict[str, int]:
+def _write_images(folder: Path, needed: set[str], records: Path, image_processor: Any, vision: Vision) -> Rows:
     from PIL import Image
     from rich.progress import track
 
     from components.model.vision import stored_pixels
 
     folder.mkdir(parents=True)
-    rows: dict[str, int] = {}
+    rows: dict[str, tuple[int, ...]] = {}
     parts: list[np.ndarray] = []
     batch: list[Any] = []
+    stored = 0
     words: list[tuple[str, ...]] = []
     columns = [name for name in record_schema().names if name not in UNREAD]
     for row in track(iterate_rows(records, columns), description="images", transient=True):
         if row["record_id"] not in needed or row["record_id"] in rows:
             continue
-        rows[row["record_id"]] = len(rows)
+        image = Image.open(io.BytesIO(row["image"])).convert("RGB")
+        tiles = tiles_of(image, side=vision.image_size, most=vision.max_tiles)
+        rows[row["record_id"]] = tuple(range(stored, stored + len(tiles)))
+        stored += len(tiles)
         words.append(image_words(record_from_row(row)))
-        batch.append(Image.open(io.BytesIO(row["image"])).convert("RGB"))
-        if len(batch) == RESIZE_BATCH:
+        batch.extend(tiles)
+        if len(batch) >= RESIZE_BATCH:
             parts.append(stored_pixels(image_processor, batch))
             batch = []
     if batch:
@@ -115,27 +122,35 @@ def _write_images(folder: Path, needed: set[str], records: Path, image_processor
     return rows
 
 
-def _write_index(folder: Path, rows: dict[str, int], words: Sequence[tuple[str, ...]]) -> None:
+def _write_index(folder: Path, rows: Rows, words: Sequence[tuple[str, ...]]) -> None:
+    """Write where each record's picture lies whole: its last row, behind the squares it may be cut into."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     stated = pa.array([list(found) for found in words], pa.list_(pa.string()))
-    table = pa.table({"record_id": list(rows), "row": list(rows.values()), "words": stated})
+    whole = [places[-1] for places in rows.values()]
+    table = pa.table({"record_id": list(rows), "row": whole, "words": stated})
     pq.write_table(table, folder / "index.parquet")
 
 
 def _encode(
-    pairs: Sequence[Pair], processor: Any, settings: Settings, work: StageWork
+    pairs: Sequence[Pair], processor: Any, settings: Settings, work: StageWork, rows: Rows
 ) -> dict[str, EncodedConversation]:
     from rich.progress import track
 
     from components.model.vision import num_image_tokens
 
-    tokens = num_image_tokens(settings.model.vision)
+    vision = settings.model.vision
+    tokens = num_image_tokens(vision)
     encoded: dict[str, EncodedConversation] = {}
     reasons: Counter[str] = Counter()
     for pair in track(pairs, description="tokens", transient=True):
-        conversation = encode_conversation(processor.tokenizer, pair.conversations, image_tokens=tokens)
+        if vision.max_tiles > 1 and num_marks(pair) != len(pair.record_ids):
+            reasons["image_marks_differ"] += 1
+            continue
+        tiles = [len(rows[record_id]) for record_id in pair.record_ids] if vision.max_tiles > 1 else []
+        taken = tokens_of(tiles, image_tokens=tokens) if vision.max_tiles > 1 else tokens
+        conversation = encode_conversation(processor.tokenizer, pair.conversations, image_tokens=taken)
         if len(conversation.ids) > settings.model.max_length:
             reasons["longer_than_pack"] += 1
         elif not any(conversation.supervised):
@@ -146,10 +161,15 @@ def _encode(
     return encoded
 
 
+def num_marks(pair: Pair) -> int:
+    """Return how many `<image>` a pair's turns hold; each stands for one of its records."""
+    return sum(turn.value.count(IMAGE_TOKEN) for turn in pair.conversations)
+
+
 def _packs(
     pairs: Sequence[Pair],
     encoded: dict[str, EncodedConversation],
-    rows: dict[str, int],
+    rows: Rows,
     *,
     max_length: int,
     seed: int,
@@ -167,7 +187,7 @@ def _packs(
 def _segments(
     pairs: Sequence[Pair],
     encoded: dict[str, EncodedConversation],
-    rows: dict[str, int],
+    rows: Rows,
     *,
     max_length: int,
 ) -> Iterator[Segment]:
@@ -178,7 +198,7 @@ def _segments(
             key = (pair.record_ids, conversation.ids[: conversation.prefix_length])
             # Pairs without an image share no prefix worth sharing, so each stands alone.
             groups[key if pair.record_ids else pair.pair_id].append((pair.pair_id, conversation))
-    images_of = {pair.pair_id: [rows[record_id] for record_id in pair.record_ids] for pair in pairs}
+    images_of = {pair.pair_id: [row for record_id in pair.record_ids for row in rows[record_id]] for pair in pairs}
     for key in sorted(groups, key=str):
         yield from make_segments(groups[key], images_of[groups[key][0][0]], max_length=max_length)
 

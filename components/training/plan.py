@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.errors import ConfigError
+from components.model.tiles import most_images
 from components.settings import Settings, Stage
 from components.training.forecast import (
     GIGA,
@@ -77,6 +78,8 @@ def pack_facts(settings: Settings, stage: Stage, shape: Shape) -> tuple[PackFact
 
 def assumed_facts(settings: Settings, stage: Stage) -> tuple[PackFacts, str]:
     """Return packs from the recipe's published sizes: full packs of about two pairs, an image a pair."""
+    from components.model.vision import num_image_tokens
+
     samples = expected_samples(settings, stage.mixture)
     if not samples:
         raise ConfigError(
@@ -84,11 +87,14 @@ def assumed_facts(settings: Settings, stage: Stage) -> tuple[PackFacts, str]:
             where="artifacts/packs, recipe.sizes",
             fix="dvc repro pack",
         )
-    length = settings.model.max_length
-    facts = PackFacts(math.ceil(samples / PAIRS_A_PACK), length, length * ASSUMED_SUPERVISED, PAIRS_A_PACK)
+    length, vision = settings.model.max_length, settings.model.vision
+    tiles = most_images(vision.max_tiles)
+    images = min(PAIRS_A_PACK * tiles, max(length // num_image_tokens(vision), 1)) if tiles > 1 else PAIRS_A_PACK
+    facts = PackFacts(math.ceil(samples / PAIRS_A_PACK), length, length * ASSUMED_SUPERVISED, images)
+    cut = f" of {tiles} squares, as many as a pack holds" if tiles > 1 else ""
     source = (
         f"{samples / 1e6:.2f} M samples (published sizes x ratios), {PAIRS_A_PACK} a pack of {length} tokens, "
-        f"{ASSUMED_SUPERVISED:.0%} supervised, an image a sample (an upper bound where there is text alone)"
+        f"{ASSUMED_SUPERVISED:.0%} supervised, an image{cut} a sample (an upper bound where there is text alone)"
     )
     return facts, source
 

@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from components.model.vlm import model_class
 from components.settings import Cluster
 
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -77,12 +78,10 @@ def shard(vlm: Any, mesh: Any, *, forward: str) -> None:
 
 def gathered_model(vlm: Any) -> Any:
     """Return a sharded LLaVA as a whole one on the first rank (None elsewhere); every rank must call it."""
-    from transformers import LlavaForConditionalGeneration
-
     weights = get_model_state_dict(vlm, options=FULL)
     if torch.distributed.get_rank():
         return None
-    model = LlavaForConditionalGeneration(vlm.config)
+    model = model_class(vlm.config)(vlm.config)
     model.load_state_dict(weights)
     model.generation_config = vlm.generation_config
     return model

@@ -30,3 +30,40 @@ def tiny_model(*, vision: Vision | None = None, language: LanguageModel | None =
         chat_template="chatml",
         max_length=400,
     )
+
+
+# Every tower with every language model that LLaVA is composed of here. SigLIP 2 (fixed size) is SigLIP's
+# architecture, SmolLM and a converted InternLM2 are Llama's, the former with tied embeddings.
+EVERY_FAMILY = [
+    tiny_model(vision=vision, language=language)
+    for vision in (
+        tiny_vision(),
+        tiny_vision(family="clip", feature_layer=-2, layers=3),
+        tiny_vision(family="dinov2"),
+    )
+    for language in (
+        tiny_language(),
+        tiny_language(tie_embeddings=False),
+        tiny_language(family="qwen2"),
+        tiny_language(family="qwen3", tie_embeddings=False),
+        tiny_language(family="internlm3", tie_embeddings=False),
+        tiny_language(family="smollm3"),
+    )
+]
+
+# InternVL's space to depth before the projector, under each tower.
+SHUFFLED = [
+    tiny_model(vision=tiny_vision(patch_size=8, pixel_shuffle=2)),
+    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2, layers=3, patch_size=8, pixel_shuffle=2)),
+    tiny_model(
+        vision=tiny_vision(family="dinov2", patch_size=8, pixel_shuffle=4),
+        language=tiny_language(family="qwen2", tie_embeddings=False),
+    ),
+]
+EVERY_FAMILY += SHUFFLED
+
+
+def family_name(model: Model) -> str:
+    tied = "-tied" if model.language.tie_embeddings else ""
+    joined = f"-shuffle{model.vision.pixel_shuffle}" if model.vision.pixel_shuffle > 1 else ""
+    return f"{model.vision.family}{joined}-{model.language.family}{tied}"

@@ -26,7 +26,8 @@ def main(strategy: str, devices: str, steps: str) -> None:
         if "loss" in metrics and run.writer is not None:
             with Path("losses.jsonl").open("a") as handle:
                 handle.write(json.dumps([step, metrics["loss"], metrics["supervised_tokens"]]) + "\n")
-        if os.environ.get("STOP_AT") == str(step) and "loss" in metrics:
+        chosen = os.environ.get("STOP_RANK") in (None, os.environ.get("RANK", "0"))
+        if chosen and os.environ.get("STOP_AT") == str(step) and "loss" in metrics:
             number = int(os.environ.get("STOP_SIGNAL", "15"))
             (os.killpg if os.environ.get("STOP_GROUP") else os.kill)(os.getpid(), number)
 

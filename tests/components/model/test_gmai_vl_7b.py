@@ -34,6 +34,18 @@ def test_each_stage_trains_what_the_paper_says(settings, vlm):
     assert list(learning.values()) == [{"projector"}, {"projector", "vision"}, {"projector", "vision", "language"}]
 
 
+def test_each_stage_learns_as_many_parameters_as_its_parts_have_on_the_way_to_the_loss(settings, vlm):
+    """LLaVA projects the tower's last but one layer: the last one and the norm behind it never learn."""
+    width, inner = 1024, 4096
+    block = 4 * (width * width + width) + 2 * width * inner + inner + width + 4 * width
+    projector, vision, language = 20_979_712, 303_507_456 - block - 2 * width, 7_737_708_544
+    sizes = {name: parameter.numel() for name, parameter in vlm.named_parameters()}
+    learning = [
+        sum(sizes[name] for name in train_only(vlm, row.trains)) for row in settings.recipe.stages.values()
+    ]
+    assert learning == [projector, projector + vision, projector + vision + language]
+
+
 def test_the_paper_s_numbers_are_in_the_recipe(settings):
     stages = list(settings.recipe.stages.values())
     assert [stage.learning_rate for stage in stages] == [1e-3, 1e-4, 1e-5]

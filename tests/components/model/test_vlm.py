@@ -15,26 +15,20 @@ from components.model.vlm import (
     save_vlm,
     train_only,
 )
-from tests.fakes.models import tiny_language, tiny_model, tiny_vision
+from tests.fakes.models import EVERY_FAMILY, family_name, tiny_model, tiny_vision
 
 NOWHERE = Path("unused")
-FAMILIES = [
-    tiny_model(),
-    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2)),
-    tiny_model(vision=tiny_vision(family="dinov2", feature_layer=-1)),
-    tiny_model(language=tiny_language(family="qwen2")),
-    tiny_model(language=tiny_language(family="qwen3", tie_embeddings=False)),
-]
 
 
-@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=family_name)
 def test_a_saved_model_loads_in_plain_transformers_with_the_same_logits(model, tmp_path):
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
     vlm = compose_vlm(model, NOWHERE, seed=3).eval()
     processor = make_processor(model, NOWHERE)
     save_vlm(vlm, processor, tmp_path)
-    again = LlavaForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)
+    again = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32)
+    assert isinstance(again, LlavaForConditionalGeneration) == (model.vision.pixel_shuffle == 1)
     inputs = AutoProcessor.from_pretrained(tmp_path, backend="pil")(
         text="<image>\nhello", images=Image.new("RGB", (50, 40), (9, 80, 7)), return_tensors="pt"
     )
@@ -43,7 +37,7 @@ def test_a_saved_model_loads_in_plain_transformers_with_the_same_logits(model, t
     assert difference < 1e-5
 
 
-@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=family_name)
 def test_our_embedding_of_images_is_transformers_own(model, tmp_path):
     save_vlm(compose_vlm(model, NOWHERE, seed=3), make_processor(model, NOWHERE), tmp_path)
     vlm = load_vlm(tmp_path)
@@ -55,6 +49,25 @@ def test_our_embedding_of_images_is_transformers_own(model, tmp_path):
         theirs = vlm.model(input_ids=ids, pixel_values=pixels).logits
     assert torch.allclose(ours, theirs, atol=1e-5)
     assert int((ids == vlm.model.config.image_token_index).sum()) == num_image_tokens(model.vision)
+
+
+def test_joining_patches_divides_the_image_tokens_by_the_factor_squared():
+    plain, joined = tiny_vision(patch_size=4), tiny_vision(patch_size=4, pixel_shuffle=2)
+    assert num_image_tokens(plain) == 64 == 4 * num_image_tokens(joined)
+    with pytest.raises(ValueError, match="not a multiple of patch_size 16 x pixel_shuffle 4"):
+        tiny_vision(pixel_shuffle=4)
+
+
+def test_each_joined_token_holds_neighbouring_patches():
+    vlm = compose_vlm(tiny_model(vision=tiny_vision(patch_size=8, pixel_shuffle=2)), NOWHERE, seed=0)
+    patches = torch.arange(16.0).reshape(1, 16, 1).expand(1, 16, 32)  # a picture of 4 x 4 patches
+    joined = vlm.model.multi_modal_projector.pixel_shuffle(patches).reshape(4, 4, 32)[:, :, 0]
+    assert [sorted(row) for row in joined.tolist()] == [
+        [0, 1, 4, 5],
+        [2, 3, 6, 7],
+        [8, 9, 12, 13],
+        [10, 11, 14, 15],
+    ]
 
 
 def test_every_parameter_belongs_to_one_part_and_only_chosen_parts_learn():
@@ -90,6 +103,12 @@ def test_stored_pixels_then_normalising_is_the_processors_own_path():
 def test_a_folder_without_safetensors_is_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(CheckpointError, match="no safetensors"):
+        load_vlm(tmp_path)
+
+
+def test_a_folder_of_another_architecture_is_refused(tmp_path):
+    compose_vlm(tiny_model(), NOWHERE, seed=3).model.language_model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="a llama model is none of llava, aya_vision"):
         load_vlm(tmp_path)
 
 

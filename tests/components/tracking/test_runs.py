@@ -127,6 +127,33 @@ def test_retries_after_failure_and_crash_are_still_one_run(tracked) -> None:
     assert (only.info.status, only.data.tags[TAG_ATTEMPTS]) == ("FINISHED", "3")
 
 
+def test_a_point_that_a_forerunner_logged_is_not_logged_again(tracked) -> None:
+    for last in (3, 5):
+        with pytest.raises(ValueError, match="boom"), open_run("a", tracked, fingerprint="x", inputs={}) as run:
+            for step in range(last):
+                run.log_metrics({"loss": float(step), f"only/{last}": 1.0}, step=step)
+            run.log_metrics({"rollbacks": 1.0})
+            raise ValueError("boom")
+    client = open_store(tracked).client
+    steps = [point.step for point in client.get_metric_history(run.run_id, "loss")]
+    assert sorted(steps) == [0, 1, 2, 3, 4]
+    assert len(client.get_metric_history(run.run_id, "only/5")) == 5
+    assert client.get_run(run.run_id).data.metrics["rollbacks"] == 1.0
+
+
+def test_a_requeued_job_on_another_host_goes_on_in_its_run(tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    crashed = open_run("train@x", tracked, fingerprint="x", inputs={})
+    first = crashed.__enter__()
+    open_store(tracked).client.set_tag(first.run_id, TAG_OWNER, "another-host:boot:1:1")
+    with open_run("train@x", tracked, fingerprint="x", inputs={}) as same_start:
+        pass
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with open_run("train@x", tracked, fingerprint="x", inputs={}) as requeued:
+        pass
+    assert same_start.run_id != first.run_id == requeued.run_id
+
+
 def test_a_finished_or_a_living_run_is_not_taken_over(tracked) -> None:
     with open_run("ingest", tracked, fingerprint="x", inputs={}) as first:
         pass

@@ -10,6 +10,7 @@ from components.records import NOT_STATED
 from components.settings import Mixture
 from components.training import pack
 from components.training.captions import load_texts, phrases
+from tests.fakes.models import tiny_vision
 from tests.fakes.tables import make_pair, make_record, write_corpus
 
 SILENT = {"modality": NOT_STATED, "body_part": NOT_STATED, "labels": ()}
@@ -33,7 +34,8 @@ def corpus(tmp_path, processor):
     pairs.append(make_pair(records[0], "Which?", "CT", question_type="modality"))
     root = write_corpus(tmp_path, records, pairs)
     needed = {record.record_id for record in records[:4]}
-    pack._write_images(root / "packs" / "images", needed, root / "records", processor.image_processor)
+    folders = root / "packs" / "images", needed, root / "records"
+    pack._write_images(*folders, processor.image_processor, tiny_vision())
     return root
 
 

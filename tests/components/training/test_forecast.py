@@ -15,7 +15,7 @@ from components.training.datamodule import IGNORE, Batch
 from components.training.forecast import PackFacts, memory_bytes, pack_flops, shape_of
 from components.training.module import StageModule
 from tests.components.training.test_module import stage
-from tests.fakes.models import tiny_language, tiny_model, tiny_vision
+from tests.fakes.models import SHUFFLED, family_name, tiny_language, tiny_model, tiny_vision
 
 ROOT = Path(__file__).parents[3]
 STAGES = [("projector",), ("projector", "vision"), ("projector", "vision", "language")]
@@ -23,6 +23,7 @@ MODELS = [
     tiny_model(),
     tiny_model(vision=tiny_vision(family="clip", feature_layer=-2, layers=3), language=tiny_language(layers=3)),
     tiny_model(vision=tiny_vision(family="dinov2"), language=tiny_language(family="qwen2", tie_embeddings=False)),
+    *SHUFFLED,
 ]
 
 
@@ -46,7 +47,7 @@ def loss_of(vlm, trains, batch):
     return module.losses_of(batch)[0].mean()
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", MODELS, ids=family_name)
 @pytest.mark.parametrize("trains", STAGES, ids=len)
 def test_operations_are_those_torch_counts(model, trains):
     vlm, facts = (

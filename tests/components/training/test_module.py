@@ -14,14 +14,7 @@ from components.training.datamodule import Collator, PackDataModule
 from components.training.module import StageModule, pack_losses
 from components.training.stages import check_frozen, part_hashes
 from tests.components.training.conftest import conversations
-from tests.fakes.models import tiny_language, tiny_model, tiny_vision
-
-FAMILIES = [
-    tiny_model(),
-    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2)),
-    tiny_model(language=tiny_language(family="qwen2")),
-    tiny_model(language=tiny_language(family="qwen3")),
-]
+from tests.fakes.models import EVERY_FAMILY, family_name, tiny_model
 
 
 def stage(**changes) -> Stage:
@@ -52,7 +45,7 @@ def fit(vlm, row, folder, processor, *, steps=6):
     return module, points
 
 
-@pytest.mark.parametrize("model", FAMILIES, ids=lambda m: f"{m.vision.family}-{m.language.family}")
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=family_name)
 def test_a_conversations_loss_in_a_pack_is_its_loss_alone(model, processor):
     vlm = compose_vlm(model, "unused", seed=2).eval()
     tokens = num_image_tokens(model.vision)

@@ -13,7 +13,7 @@ from components.records import Generator, Pair, Turn, record_schema
 from components.tracking.tables import write_table
 from components.training import pack
 from components.training.datamodule import Collator, PackDataset
-from tests.fakes.models import tiny_model
+from tests.fakes.models import tiny_model, tiny_vision
 
 TALK = (Turn("human", "Hi?"), Turn("gpt", "Yes."), Turn("human", "So?"), Turn("gpt", "Go."))
 
@@ -32,7 +32,7 @@ def encoded(processor):
     work = SimpleNamespace(count=lambda **counts: None)
 
     def encode(pairs):
-        return pack._encode(pairs, processor, settings, work)
+        return pack._encode(pairs, processor, settings, work, {})
 
     return encode
 
@@ -53,7 +53,7 @@ def test_two_texts_share_a_pack_but_not_a_segment(encoded, processor) -> None:
 
 def test_text_alone_is_packed_beside_an_image(encoded) -> None:
     shown = (Turn("human", "<image>\nWhat?"), Turn("gpt", "This."))
-    (made,) = packs_of([pair("a"), pair("b", shown, ("r1",))], encoded, {"r1": 0})
+    (made,) = packs_of([pair("a"), pair("b", shown, ("r1",))], encoded, {"r1": (0,)})
     assert made.images == (0,) and len(set(made.segments.tolist())) == 2
 
 
@@ -63,7 +63,8 @@ def test_a_batch_without_any_image_has_no_pixels_and_a_store_without_images_is_e
     (made,) = packs_of([pair("a")], encoded)
     write_table(tmp_path / "packs", [pack.pack_row(made, {"a": "text_only"})], pack.pack_schema())
     write_table(tmp_path / "records", [], record_schema())
-    rows = pack._write_images(tmp_path / "images", set(), tmp_path / "records", processor.image_processor)
+    folders = tmp_path / "images", set(), tmp_path / "records"
+    rows = pack._write_images(*folders, processor.image_processor, tiny_vision())
     pixels = np.load(tmp_path / "images" / "pixels.npy")
     assert rows == {} and pixels.shape == (0, 32, 32, 3) and pixels.dtype == np.uint8
     dataset = PackDataset(tmp_path / "packs")

@@ -37,6 +37,15 @@ def test_the_papers_run_fits_32_devices_and_takes_days(paper, forecast):
     check_budget(paper, rows)
 
 
+def test_the_papers_forecast_is_printed_with_what_it_stands_on(paper, capsys):
+    run_plan(paper)
+    printed = " ".join(capsys.readouterr().out.split())
+    for row in paper.recipe.stages:
+        assert row in printed
+    assert "21.0 M" in printed and "8,0" in printed and "hours" in printed and "GB of disk" in printed
+    assert "4 x 8 of A100-80G" in printed and "published sizes x ratios" in printed
+
+
 def test_without_checkpointing_activations_the_last_stage_is_refused(paper):
     speed = paper.training.speed.model_copy(update={"activation_checkpointing": False})
     training = paper.training.model_copy(update={"speed": speed})

@@ -70,7 +70,7 @@ def test_packs_of_one_image_alone(processor):
     rows = conversations(processor, image_tokens=num_image_tokens(tiny_model().vision))
     pairs = [SimpleNamespace(pair_id=f"p{image}", record_ids=(f"r{image}",)) for image in range(6)]
     encoded = {pair.pair_id: rows[0] for pair in pairs}
-    images = {f"r{image}": image for image in range(6)}
+    images = {f"r{image}": (image,) for image in range(6)}
     alone = list(_packs(pairs, encoded, images, max_length=400, seed=1, alone=True))
     together = list(_packs(pairs, encoded, images, max_length=400, seed=1))
     assert [len(pack.images) for pack in alone] == [1] * 6 and len(together) < 6

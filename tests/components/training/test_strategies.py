@@ -118,6 +118,27 @@ def test_a_signal_to_the_whole_group_spares_the_loading_processes(number, single
     assert all(torch.equal(weights(tmp_path)[name], value) for name, value in weights(single).items())
 
 
+@pytest.mark.slow
+def test_two_processes_killed_once_and_started_twice_more_leave_one_run(single, tmp_path):
+    """2 ranks x 2 retries x 1 kill: one run, finished, every step's every metric in it once."""
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+    killed = train(tmp_path, "ddp", 2, 29615, stop_at=5, STOP_SIGNAL="9", STOP_RANK="0")
+    assert killed.returncode != 0 and not (tmp_path / "artifacts" / "models" / STAGE).exists()
+    stopped = train(tmp_path, "ddp", 2, 29616, stop_at=6)
+    assert stopped.returncode != 0 and "step-00000004" in stopped.stderr
+    done = train(tmp_path, "ddp", 2, 29617)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        query = "select status from runs join tags using (run_uuid) where tags.key = 'gmai.stage' and value = ?"
+        assert database.execute(query, (f"train@{STAGE}",)).fetchall() == [("FINISHED",)]
+        points = database.execute("select key, step from metrics where key not like 'rows%'").fetchall()
+    assert sorted(step for key, step in points if key == "loss") == list(range(STEPS))
+    twice = {point for point in points if points.count(point) > 1}
+    assert twice == set(), twice
+    assert packs_a_step(tmp_path) == packs_a_step(single)
+
+
 def stage_runs(folder):
     with sqlite3.connect(folder / "mlflow.db") as database:
         query = "select count(*) from tags where key = 'gmai.stage' and value = ?"

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from components.model.vlm import compose_vlm, part_of, train_only, vision_features
 from components.settings import Adapter, Speed
 from components.tracking.runs import StageRun
+from components.training import launch
 from components.training.adapters import add_adapters, merge_adapters
 from components.training.datamodule import Collator, pairs_of_tokens
 from components.training.features import FeatureCache
@@ -23,6 +25,7 @@ SWITCHES = [
     {"supervised_logits": False}, {"activation_checkpointing": True}, {"bucket_lengths": True},
     {"fused_optimizer": False}, {"cache_features": True}, {"attention": "matrix_products"},
 ]  # fmt: skip
+COMPILED = {"compile": True}  # a minute of compiling: its test is slow
 
 
 def losses_of_run(tracked, monkeypatch, *, trains, speed):
@@ -47,6 +50,38 @@ def test_every_switch_gives_the_losses_of_the_plain_path(trains, tracked, monkey
     told = {name for point in points for name in point}
     assert {"tokens_per_second", "share_waiting_for_input", "model_flops_utilisation", "memory_gigabytes"} <= told
     assert "loss_kind/percept" in told
+
+
+def test_no_switch_is_without_its_proof():
+    assert sorted(Speed.model_fields) == sorted(name for switch in (*SWITCHES, COMPILED) for name in switch)
+    assert all(switch[name] != Speed.model_fields[name].default for switch in SWITCHES for name in switch)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_gives_the_losses_of_the_plain_path(tracked, monkeypatch):
+    plain, _, _ = losses_of_run(tracked, monkeypatch, trains=ALL, speed={})
+    losses, _, settings = losses_of_run(tracked, monkeypatch, trains=ALL, speed=COMPILED)
+    assert losses == pytest.approx(plain, abs=1e-4)  # fused kernels add in another order
+    names = load_file(settings.work_root / "models" / STAGE / "model.safetensors")
+    assert not [name for name in names if "_orig_mod" in name]
+
+
+def test_a_stages_checkpoint_is_the_trained_model_in_plain_transformers(tracked, monkeypatch):
+    from transformers import LlavaForConditionalGeneration
+
+    settings = tiny_settings(steps=3, every=0, workers=0)
+    settings = settings.model_copy(update={"tracking": tracked.tracking})
+    make_packs(settings)
+    trained: list = []
+    saved = launch.save_vlm
+    monkeypatch.setattr(launch, "save_vlm", lambda vlm, *rest: (trained.append(vlm), saved(vlm, *rest)))
+    run_train(settings, STAGE)
+    again = LlavaForConditionalGeneration.from_pretrained(settings.work_root / "models" / STAGE)
+    ids = torch.tensor([[again.config.image_token_index] * again.config.image_seq_length + [5, 70, 9]])
+    pixels = torch.rand(1, 3, *[again.config.vision_config.image_size] * 2)
+    with torch.no_grad():
+        ours, theirs = (model.eval()(input_ids=ids, pixel_values=pixels).logits for model in (trained[0], again))
+    assert (ours - theirs).abs().max() < 1e-4
 
 
 def test_an_image_is_encoded_once_and_a_restart_encodes_none(tmp_path, vlm, processor):
