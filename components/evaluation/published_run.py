@@ -18,10 +18,18 @@ from components.evaluation.contamination import Seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import MODEL, Exam, make_exam
 from components.evaluation.items import Answering, answering_by
-from components.evaluation.published import Loaded, load_published, load_train, read_pictures, seen_pictures
+from components.evaluation.published import (
+    Loaded,
+    digest_pictures,
+    load_published,
+    load_train,
+    read_pictures,
+    seen_pictures,
+)
 from components.evaluation.summary import print_scores
 from components.settings import Settings
 from components.tracking.commit import folder_aside, write_json
+from components.tracking.digest import digest_json
 
 FOLDER = "benchmarks"
 SUBMISSION = "submission"
@@ -79,9 +87,10 @@ def run_published(settings: Settings, wanted: Wanted) -> Path:
     exam = make_exam(
         benchmark, loaded.items, load_train(benchmark, wanted.data), number=number, seed=settings.seed
     )
-    exam.data, exam.seen = loaded.digest, frozenset(_items_seen(settings.work_root, loaded, exam))
-    model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
     pictures = Pictures(loaded, exam)
+    exam.data = digest_json([loaded.digest, digest_pictures(pictures)])
+    exam.seen = frozenset(_items_seen(settings.work_root, loaded, exam))
+    model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
     examined = examine(settings, [exam], pictures, model=model, split=loaded.split)
     examined.metrics["details"]["published"] = _origin(loaded, exam)
     output = settings.work_root / FOLDER / f"{benchmark.name}-{loaded.split}"
