@@ -37,6 +37,7 @@ class Examination:
     metrics: dict[str, Any]
     journals: Sequence[AnswerJournal]
     heat: Sequence[HeatMap]
+    weights: str = ""  # digest of the model's folder
 
     def forget_journals(self) -> None:
         """Remove what was kept for a run that goes on after a kill."""
@@ -70,7 +71,7 @@ def examine(
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
     heat = look(vlm, exams, images)
     metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
-    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat)
+    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat, weights)
 
 
 def protocols_of(exams: Sequence[Exam], model: Path, *, max_new_tokens: int) -> dict[str, Protocol]:

@@ -18,6 +18,7 @@ from components.evaluation.contamination import items_seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import Exam, make_exams, read_items
 from components.evaluation.items import Item
+from components.evaluation.standing_page import record_standing
 from components.evaluation.summary import flat_metrics, print_scores
 from components.records import NOT_STATED
 from components.settings import Evaluation, Settings
@@ -56,6 +57,9 @@ def run_evaluate(settings: Settings) -> None:
         commit_outputs(work.scratch, examined, images)
         _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
         _log(work, examined)
+        record_standing(
+            settings, work.run, work.scratch, work.output, stage=work.name, model_digest=examined.weights
+        )
         write_json(METRICS, examined.metrics)
     examined.forget_journals()
     print_scores(examined.metrics)

@@ -11,6 +11,7 @@ from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
+    is_tracking_chosen,
     language_model_key,
     load_secrets,
     process_rank,
@@ -67,6 +68,7 @@ __all__ = [
     "Vision",
     "VisionInitialisation",
     "compose",
+    "is_tracking_chosen",
     "language_model_key",
     "load_secrets",
     "load_settings",

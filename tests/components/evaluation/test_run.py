@@ -19,6 +19,7 @@ from components.evaluation.summary import blind_benchmark, flat_metrics
 from components.model.vlm import save_vlm
 from components.settings import Recipe, Settings, settings_from
 from components.tracking.tables import read_table
+from tests.fakes.past import FakePast
 from tests.fakes.tables import FakeRun, make_corpus, pairs_of, write_corpus
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +34,7 @@ def fake_run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
         yield run
 
     monkeypatch.setattr("components.tracking.stage.open_run", open_run)
+    monkeypatch.setattr("components.evaluation.standing.open_past", lambda settings: FakePast())
     return run
 
 
@@ -82,6 +84,14 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     assert {path.name for path in (written / "plots").iterdir()} == {
         "scores.json", "calibration.json", "confusion.json"
     }  # fmt: skip
+
+
+def test_the_standing_lies_beside_the_output_and_not_in_it(world: Settings, fake_run: FakeRun) -> None:
+    run_evaluate(world)
+    assert "there is no champion yet" in Path("artifacts/evaluation.report.html").read_text()
+    assert "there is no champion yet" not in Path("artifacts/evaluation/report.html").read_text()
+    assert {"evaluation/scores.json", "evaluation/predictions", "plots"} <= set(fake_run.artifacts)
+    assert fake_run.artifacts[-1] == "evaluation.report.html" and "gmai.protocol.boxes" in fake_run.tags
 
 
 def test_one_patient_is_scored_without_a_blind_row(
