@@ -117,6 +117,22 @@ def test_image_minus_blind_is_read_from_a_benchmark_that_has_a_blind_row() -> No
     assert blind_benchmark({"closed_questions": "one patient"}) == ""
 
 
+def test_probes_are_asked_when_they_are_wanted(settings: Settings, vlm, fake_run: FakeRun) -> None:
+    records, pairs = make_corpus()
+    pairs = [replace(pair, labels=("lung",)) if pair.question_type == "presence" else pair for pair in pairs]
+    write_corpus(settings.work_root, records, pairs)
+    save_vlm(vlm.model, vlm.processor, settings.work_root / "models" / settings.recipe.final_stage)
+    run_evaluate(settings)
+    before = json.loads(METRICS.read_text())["scores"]
+    asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"max_probes": 30})})
+    run_evaluate(asked)
+    metrics = json.loads(METRICS.read_text())
+    probes = {row["metric"]: row["n"] for row in metrics["scores"] if row["benchmark"] == "hallucination"}
+    assert (probes["accuracy"], probes["present_object_accuracy"], probes["abstention"]) == (24, 6, 12)
+    assert [row for row in metrics["scores"] if not row["benchmark"].startswith("hallucination")] == before
+    assert "Hallucination and abstention probes" in Path("artifacts/evaluation/report.html").read_text()
+
+
 def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun) -> None:
     run_evaluate(world)
     rows = read_table(Path("artifacts/evaluation/predictions")).to_pylist()
