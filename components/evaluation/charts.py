@@ -72,6 +72,18 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure)
 
 
+def draw_trend(points: Sequence[tuple[float, float, float]]) -> bytes:
+    """Draw (value, low, high) of runs in their order, as PNG."""
+    figure, axes = _figure(8.0, 2.2)
+    values, low, high = (np.array(column) for column in zip(*points, strict=True))
+    places = np.arange(len(points))
+    axes.fill_between(places, low, high, color="#3b6fb6", alpha=0.18, linewidth=0)
+    axes.plot(places, values, "o-", color="#3b6fb6", markersize=4)
+    axes.set_xticks(places, [str(place + 1) for place in places], fontsize=7)
+    axes.set(xlabel="run, eldest first", ylim=(min(0.0, float(low.min())), max(1.0, float(high.max()))))
+    return _png(figure)
+
+
 def draw_calibration(bins: Sequence[Mapping[str, float]]) -> bytes:
     """Draw accuracy over confidence with the diagonal, the size of a dot by n."""
     figure, axes = _figure(4.2, 3.8)

@@ -37,6 +37,7 @@ class Examination:
     metrics: dict[str, Any]
     journals: Sequence[AnswerJournal]
     heat: Sequence[HeatMap]
+    weights: str = ""  # digest of the model's folder
 
     def forget_journals(self) -> None:
         """Remove what was kept for a run that goes on after a kill."""
@@ -64,13 +65,31 @@ def examine(
         )
     for exam in exams:
         answer_baselines(exam, seed=seed)
+    zero_shot = _answer_zero_shot(settings, exams, images)
     judged = {exam.benchmark.name: judge_all(exam) for exam in exams}
     predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
+    metrics["details"] |= zero_shot
     heat = look(vlm, exams, images)
     metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
-    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat)
+    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat, weights)
+
+
+def _answer_zero_shot(
+    settings: Settings, exams: Sequence[Exam], images: Mapping[str, bytes]
+) -> dict[str, dict[str, Any]]:
+    """Ask the zero-shot baseline if one is configured; return what the metrics file says of it."""
+    if not settings.evaluation.zero_shot:
+        return {}
+    from components.evaluation.zero_shot import answer_zero_shot, load_two_sides, place_of
+
+    place = place_of(settings)
+    revision = settings.model.vision.revision if place == settings.model.vision.pretrained else ""
+    answered = answer_zero_shot(load_two_sides(place, revision=revision), exams, images)
+    folder = Path(place)
+    pinned = digest_tree(folder) if folder.is_dir() else revision
+    return {"zero_shot": {"model": folder.name, "pinned": pinned, "benchmarks": answered}}
 
 
 def protocols_of(exams: Sequence[Exam], model: Path, *, max_new_tokens: int) -> dict[str, Protocol]:

@@ -28,6 +28,7 @@ YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 TURNED = re.compile(
     r"\b(?:missing|absent|outside|not|no|without)\b|缺少|缺失|(?<!有)没有|不(?!是否)", re.IGNORECASE
 )
+BESIDE_THE_SENSE = re.compile(r"\byes or no\b|有没有|是否", re.IGNORECASE)  # words like "no" that turn nothing
 SHAPES = {
     "en": {
         PRESENT: "Does this image show {thing}? Answer yes or no.",
@@ -54,7 +55,15 @@ def is_shown(item: Item) -> bool | None:
     if item.question_type != "presence" or item.fact("label") == NOT_STATED or parse_yes_no(item.gold) is None:
         return None
     said_yes = parse_yes_no(item.gold) == "yes"
-    return said_yes != bool(TURNED.search(item.question.replace("是否", "").replace("有没有", "")))
+    return said_yes != bool(TURNED.search(_without_names(item)))
+
+
+def _without_names(item: Item) -> str:
+    """Return the question without its label, which may be "no tumour", and without "answer yes or no"."""
+    sentence = item.question
+    for name in sorted(_names_of(item.fact("label"), item.language), key=len, reverse=True):
+        sentence = sentence.replace(name, "")
+    return BESIDE_THE_SENSE.sub("", sentence)
 
 
 def presence_probes(item: Item) -> Iterator[Item]:

@@ -1,14 +1,15 @@
 """`gmai evaluate --benchmark NAME --data DIR`: the model on a benchmark's published files, as they are.
 
-Writes what the evaluate stage writes, to `<work root>/benchmarks/<name>-<split>/`; it is no pipeline stage, so
-nothing there decides a promotion. The score on items whose pictures training never saw stands beside the full
-one when the corpus is on this disk.
+Writes what the evaluate stage writes, to `<work root>/benchmarks/<name>-<split>/`, and logs it to the tracking
+store where there is one; it is no pipeline stage, so nothing there decides a promotion. The score on items whose
+pictures training never saw stands beside the full one when the corpus is on this disk.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,21 @@ from components.evaluation.contamination import Seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import MODEL, Exam, make_exam
 from components.evaluation.items import Answering, answering_by
-from components.evaluation.published import Loaded, load_published, load_train, read_pictures, seen_pictures
-from components.evaluation.summary import print_scores
+from components.evaluation.published import (
+    Loaded,
+    digest_pictures,
+    load_published,
+    load_train,
+    read_pictures,
+    seen_pictures,
+)
+from components.evaluation.standing_page import record_standing
+from components.evaluation.summary import flat_metrics, print_scores
 from components.settings import Settings
 from components.tracking.commit import folder_aside, write_json
+from components.tracking.digest import digest_json, digest_tree
+from components.tracking.runs import StageRun, open_run
+from components.tracking.store import is_store_configured
 
 FOLDER = "benchmarks"
 SUBMISSION = "submission"
@@ -71,6 +83,34 @@ def run_published(settings: Settings, wanted: Wanted) -> Path:
         ChecksumMismatch: a published file is not the one that was pinned.
         CheckpointError: there is no model.
     """
+    asked = plan_published(settings, wanted)
+    loaded, exam = asked.loaded, asked.exam
+    output = settings.work_root / FOLDER / f"{loaded.benchmark.name}-{loaded.split}"
+    with _open_run(settings, asked, wanted.data, stage=f"evaluate.{output.name}") as run:
+        examined = examine(settings, [exam], asked.pictures, model=asked.model, split=loaded.split)
+        examined.metrics["details"]["published"] = _origin(loaded, exam)
+        with folder_aside(output) as scratch:
+            commit_outputs(scratch, examined, asked.pictures)
+            _write_submission(scratch, examined)
+            _log(settings, run, scratch, output, examined)
+    examined.forget_journals()
+    print_scores(examined.metrics)
+    print(f"written: {output}")
+    return output
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a published run asks: the split as read, its exam, the pictures shown, the model's folder."""
+
+    loaded: Loaded
+    exam: Exam
+    pictures: Pictures
+    model: Path
+
+
+def plan_published(settings: Settings, wanted: Wanted) -> Asked:
+    """Read the files and choose the items; raises as `run_published` does."""
     benchmark = find_benchmark(wanted.benchmark)
     if wanted.answering is not None:
         benchmark = answering_by(benchmark, wanted.answering)
@@ -79,19 +119,32 @@ def run_published(settings: Settings, wanted: Wanted) -> Path:
     exam = make_exam(
         benchmark, loaded.items, load_train(benchmark, wanted.data), number=number, seed=settings.seed
     )
-    exam.data, exam.seen = loaded.digest, frozenset(_items_seen(settings.work_root, loaded, exam))
-    model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
     pictures = Pictures(loaded, exam)
-    examined = examine(settings, [exam], pictures, model=model, split=loaded.split)
-    examined.metrics["details"]["published"] = _origin(loaded, exam)
-    output = settings.work_root / FOLDER / f"{benchmark.name}-{loaded.split}"
-    with folder_aside(output) as scratch:
-        commit_outputs(scratch, examined, pictures)
-        _write_submission(scratch, examined)
-    examined.forget_journals()
-    print_scores(examined.metrics)
-    print(f"written: {output}")
-    return output
+    exam.data = digest_json([loaded.digest, digest_pictures(pictures)])
+    exam.seen = frozenset(_items_seen(settings.work_root, loaded, exam))
+    model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
+    return Asked(loaded, exam, pictures, model)
+
+
+@contextmanager
+def _open_run(settings: Settings, asked: Asked, data: Path, *, stage: str) -> Generator[StageRun]:
+    """Open a run in the tracking store; a silent one when no store was named and none is here."""
+    if not is_store_configured():
+        yield StageRun("", stage)
+        return
+    inputs = {data.as_posix(): asked.exam.data, asked.model.as_posix(): digest_tree(asked.model)}
+    fingerprint = digest_json([stage, inputs, sorted(item.item_id for item in asked.exam.items)])
+    with open_run(stage, settings, fingerprint=fingerprint, inputs=inputs) as run:
+        yield run
+
+
+def _log(settings: Settings, run: StageRun, scratch: Path, output: Path, examined: Examination) -> None:
+    """Log what the evaluate stage logs of its own: report, scores, answers, plots, pictures, numbers, standing."""
+    run.log_metrics(flat_metrics(examined.metrics))
+    for name in ("report.html", "pictures", SUBMISSION):
+        if (scratch / name).exists():
+            run.log_artifact(scratch / name)
+    record_standing(settings, run, scratch, output, stage=run.stage, model_digest=examined.weights)
 
 
 def _items_seen(root: Path, loaded: Loaded, exam: Exam) -> set[str]:

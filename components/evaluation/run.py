@@ -16,8 +16,10 @@ from components.evaluation.cards import Artefacts, data_card, model_card, read_a
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.contamination import items_seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
-from components.evaluation.exams import Exam, make_exams, read_items
+from components.evaluation.exams import Exam, make_exam, make_exams, read_items
 from components.evaluation.items import Item
+from components.evaluation.probes import make_probes
+from components.evaluation.standing_page import record_standing
 from components.evaluation.summary import flat_metrics, print_scores
 from components.records import NOT_STATED
 from components.settings import Evaluation, Settings
@@ -26,6 +28,7 @@ from components.tracking.digest import digest_json
 from components.tracking.lookup import rows_by_id
 from components.tracking.stage import StageWork, open_stage
 
+PROBES = "hallucination"
 METRICS = Path("metrics/evaluation.json")
 ROW_COLUMNS = ("image", "sha256", "perceptual_hash", "task", "body_part", "study_key", "facts")
 Rows = dict[str, dict[str, Any]]
@@ -56,6 +59,9 @@ def run_evaluate(settings: Settings) -> None:
         commit_outputs(work.scratch, examined, images)
         _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
         _log(work, examined)
+        record_standing(
+            settings, work.run, work.scratch, work.output, stage=work.name, model_digest=examined.weights
+        )
         write_json(METRICS, examined.metrics)
     examined.forget_journals()
     print_scores(examined.metrics)
@@ -69,7 +75,13 @@ def plan(curated: Path, chosen: Evaluation, *, seed: int) -> list[Exam]:
     """
     caps = {"closed": chosen.max_closed, "boxes": chosen.max_boxes, "captions": chosen.max_captions}
     items, train = read_items(curated, chosen.split), read_items(curated, "train")
-    exams = make_exams(load_benchmarks().values(), items, train, caps=caps, seed=seed)
+    benchmarks = load_benchmarks()
+    exams = make_exams(benchmarks.values(), items, train, caps=caps, seed=seed)
+    if chosen.max_probes:
+        asked = make_exam(
+            benchmarks[PROBES], make_probes(items), make_probes(train), number=chosen.max_probes, seed=seed
+        )
+        exams += [asked] if asked.items else []
     if not exams:
         raise BenchmarkError(
             f"no benchmark takes any of {len(items)} pairs of the split {chosen.split!r}", where=str(curated)
@@ -101,6 +113,8 @@ def pictures_of(exam: Exam) -> list[str]:
 
 def with_facts(item: Item, rows: Rows) -> Item:
     """Return the item with what its first image's record states and the pair does not (task, organ, sex, …)."""
+    if not item.record_ids:
+        return item
     row = rows[item.record_ids[0]]
     stated = {name.replace(" ", "_"): value for name, value in row["facts"] or ()}
     stated |= {"task": row["task"], "organ": row["body_part"], "study": row["study_key"]}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share
 from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
-from components.settings.decision import Evaluation, GateRule, Promotion, Tracking
+from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
+    is_tracking_chosen,
     language_model_key,
     load_secrets,
     process_rank,
@@ -46,6 +47,7 @@ __all__ = [
     "GateRule",
     "Generating",
     "Guard",
+    "Judge",
     "Ingest",
     "LanguageModel",
     "LanguageWriter",
@@ -67,6 +69,7 @@ __all__ = [
     "Vision",
     "VisionInitialisation",
     "compose",
+    "is_tracking_chosen",
     "language_model_key",
     "load_secrets",
     "load_settings",

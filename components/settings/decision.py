@@ -5,9 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.settings.base import Frozen, Positive, Share
+from components.settings.pairing import LanguageWriter
+
+
+class Judge(LanguageWriter):
+    """A language model that judges open answers beside the rules, pinned; none while `model` is empty.
+
+    It is shown question, gold answer and answer, never an image. By default it is a folder on this disk.
+    """
+
+    revision: str = Field(
+        default="", description="what the endpoint runs exactly; a folder is pinned by its bytes"
+    )
+    max_tokens: Positive = 64
+    cache: str = "var/judge"
+    may_send: tuple[str, ...] = Field(default=(), description="published benchmarks that may leave this machine")
+
+    @model_validator(mode="after")
+    def _is_pinned(self) -> Judge:
+        if self.model and self.endpoint and not self.revision:
+            raise ValueError("a judge behind an endpoint needs its revision")
+        if self.temperature:
+            raise ValueError("a judge is asked at temperature 0")
+        return self
 
 
 class Evaluation(Frozen):
@@ -20,6 +43,12 @@ class Evaluation(Frozen):
     max_new_tokens: Positive
     batch_size: Positive
     bootstrap: Positive = Field(description="resamples for a 95 % interval")
+    max_probes: int = Field(
+        default=0, ge=0, description="hallucination and abstention probes at most; 0 asks none"
+    )
+    processes: Positive = Field(default=1, description="processes that answer, each a share of the blocks")
+    zero_shot: str = Field(default="", description="folder of a CLIP or SigLIP with its text side, as a baseline")
+    judge: Judge = Judge()
 
 
 class GateRule(Frozen):

@@ -24,6 +24,11 @@ def load_secrets() -> Secrets:
     )
 
 
+def is_tracking_chosen() -> bool:
+    """Tell whether somebody named a tracking store, rather than leave it at the default file."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI"))
+
+
 def language_model_key() -> str:
     """Return the key of the language model's endpoint, "" when it needs none; never logged, never in params."""
     return os.environ.get("GMAI_LLM_API_KEY", "")

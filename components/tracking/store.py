@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from components.errors import TrackingError
-from components.settings import Settings, load_secrets
+from components.settings import Settings, is_tracking_chosen, load_secrets
 from components.tracking.redact import redact
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ class Store:
     client: MlflowClient
     uri: str
     experiment_id: str
+
+
+def is_store_configured() -> bool:
+    """Tell whether there is a store that nobody has to make first: one was named, or the file is there."""
+    uri = load_secrets().tracking_uri
+    path = Path(unquote(uri.removeprefix(SQLITE_PREFIX).partition("?")[0]))
+    return is_tracking_chosen() or (uri.startswith(SQLITE_PREFIX) and path.is_file())
 
 
 def open_store(settings: Settings) -> Store:

@@ -85,6 +85,34 @@ def vqa_rad(root: Path) -> Path:
     return root
 
 
+def vqa_rad_original(root: Path) -> Path:
+    """The same rows as the authors' release has them: one file, test questions marked by their phrase type."""
+    vqa_rad(root)
+    rows = [
+        {**row, "phrase_type": f"{mark}{row['phrase_type']}", "image_case_url": "https://example.org/case",
+         "evaluation": "evaluated", "qid_linked_id": f"x{row['qid']}", "question_rephrase": "NULL"}
+        for name, mark in (("testset.json", "test_"), ("trainset.json", ""))
+        for row in json.loads((root / name).read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    for name in ("testset.json", "trainset.json"):
+        (root / name).unlink()
+    (root / "images").rename(root / "VQA_RAD Image Folder")
+    put_json(root / "VQA_RAD Dataset Public.json", rows)
+    return root
+
+
+def vqa_rad_parquet(root: Path) -> Path:
+    """The Parquet copy: no types, no ids; a row without its picture."""
+    rows = [
+        {"image": {"bytes": png(7), "path": None}, "question": "is there a mass?", "answer": "yes"},
+        {"image": {"bytes": png(8), "path": None}, "question": "which plane?", "answer": "axial"},
+        {"image": {"bytes": None, "path": None}, "question": "what is it?", "answer": "a scan"},
+    ]
+    put_parquet(root / "data" / "test-00000-of-00001-e5bc3d208bb4deeb.parquet", rows)
+    put_parquet(root / "data" / "train-00000-of-00001-eb8844602202be60.parquet", rows[:1])
+    return root
+
+
 def slake_row(qid: int, image: int, question: str, answer: str, language: str, answer_type: str) -> dict:
     return {
         "img_id": image, "img_name": f"xmlab{image}/source.jpg", "question": question, "answer": answer,

@@ -106,13 +106,16 @@ class FakeRun(SimpleNamespace):
     """Stands in for an MLflow run: keeps what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(run_id="run", metrics={}, artifacts=[], finished=False)
+        super().__init__(run_id="run", metrics={}, artifacts=[], tags={}, finished=False)
 
     def log_metrics(self, metrics, step=None) -> None:
         self.metrics.update(metrics)
 
+    def set_tags(self, tags) -> None:
+        self.tags.update(tags)
+
     def log_artifact(self, path, folder="") -> None:
-        assert Path(path).is_file()
+        assert Path(path).exists()
         self.artifacts.append(f"{folder}/{Path(path).name}".lstrip("/"))
 
     def finish_stage(self, **_) -> None:

@@ -84,7 +84,7 @@ def _yes(judged: Sequence[Judged]) -> float:
 
 BENCHMARK = Benchmark(
     name="hallucination",
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="Hallucination and abstention probes",
         measures="accuracy on each kind of probe; share of absent objects that the model says are there",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.items import Answer, Item, Judged, item_from_pair
 from components.evaluation.probes import is_shown, make_probes
+from components.pairs.wording import chinese, english
+from components.pairs.wording.language import TermMissing, Wording
 from tests.fakes.items import make_item
 from tests.fakes.tables import make_pair, make_record
 
@@ -38,6 +41,28 @@ def test_what_is_shown_follows_from_question_and_answer(
     question: str, gold: str, language: str, shown: bool
 ) -> None:
     assert is_shown(presence(question, gold, language)) is shown
+
+
+@pytest.mark.parametrize("label", ["lung", "no tumour", "not stated object"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_wording_of_the_corpus_is_understood(language: str, label: str) -> None:
+    """Each shape of a presence question, with each way of asking for yes or no behind it."""
+    wording = {"en": english.WORDING, "zh": chinese.WORDING}[language]
+    yes, no = ("yes", "no") if language == "en" else ("是", "否")
+    for key, is_turned in (("presence_question", False), ("absence_question", True)):
+        for shape in wording.shapes[key]:
+            for ending in wording.shapes["yes_no"]:
+                question = f"{shape.format(thing=_thing(wording, label))} {ending}"
+                for gold in (yes, no):
+                    item = replace(presence(question, gold, language), facts=(("label", label),))
+                    assert is_shown(item) is ((gold == yes) != is_turned), question
+
+
+def _thing(wording: Wording, label: str) -> str:
+    try:
+        return wording.thing(label, "")
+    except TermMissing:
+        return label
 
 
 def test_other_items_say_nothing_of_presence() -> None:

@@ -22,7 +22,14 @@ from components.evaluation.published import (
     without,
 )
 from components.evaluation.rows import find_picture, read_delimited, read_json_lines, read_json_rows
-from tests.fakes.benchmarks import LAYOUTS, put_json, put_picture, report_sections
+from tests.fakes.benchmarks import (
+    LAYOUTS,
+    put_json,
+    put_picture,
+    report_sections,
+    vqa_rad_original,
+    vqa_rad_parquet,
+)
 
 BENCHMARKS = load_benchmarks()
 PUBLISHED = sorted(name for name, benchmark in BENCHMARKS.items() if benchmark.publication)
@@ -201,3 +208,22 @@ def test_medevalkits_sections_are_read_as_one_report(tmp_path: Path) -> None:
         "Findings: Lungs are clear. Impression: No acute disease."
     ]
     assert loaded.refused == {"report_empty": 1}
+
+
+@pytest.mark.parametrize("split", ["test", "train", "test_balanced", "validation_balanced"])
+def test_vqa_rad_as_its_authors_released_it_gives_the_same_items(split: str, tmp_path: Path) -> None:
+    first = load_published(BENCHMARKS["vqa_rad"], LAYOUTS["vqa_rad"](tmp_path / "parts"), split)
+    second = load_published(BENCHMARKS["vqa_rad"], vqa_rad_original(tmp_path / "one"), split)
+    assert second.items == first.items and second.refused == first.refused
+    assert "VQA_RAD Dataset Public.json" in second.files
+
+
+def test_vqa_rads_parquet_copy_is_read_with_yes_and_no_as_closed(tmp_path: Path) -> None:
+    loaded = load_published(BENCHMARKS["vqa_rad"], vqa_rad_parquet(tmp_path))
+    assert [(item.gold, item.fact("answer_type")) for item in loaded.items] == [
+        ("yes", "CLOSED"),
+        ("axial", "OPEN"),
+    ]
+    assert loaded.refused == {"picture_missing": 1}
+    assert [item.gold for item in load_train(BENCHMARKS["vqa_rad"], tmp_path)] == ["yes"]
+    assert len(read_pictures(loaded, list(loaded.pictures))) == 2

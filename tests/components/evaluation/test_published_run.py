@@ -13,6 +13,7 @@ from components.errors import BenchmarkMissing
 from components.evaluation import published_run
 from components.evaluation.catalog import find_benchmark, load_benchmarks
 from components.evaluation.items import Judged, Publication, Question, Refused
+from components.evaluation.protocol import differing_parts
 from components.evaluation.published_run import Wanted, run_published
 from components.model.vlm import save_vlm
 from components.settings import Settings, settings_from
@@ -23,6 +24,9 @@ from tests.fakes.items import make_item
 from tests.fakes.tables import make_corpus, png, write_corpus
 
 ROOT = Path(__file__).parents[3]
+
+
+honest = png
 
 
 def read(folder: Path, split: str):
@@ -102,6 +106,25 @@ def test_the_clean_score_leaves_out_pictures_of_training(settings: Settings, dat
     assert metrics["details"]["published"]["items_seen_in_training"] == 1
     sizes = {row["benchmark"]: row["n"] for row in metrics["scores"]}
     assert sizes == {"closed_questions": 4, "closed_questions/clean": 3}
+
+
+@pytest.mark.parametrize("changed", ["q0.png", "the picture in the table"])
+def test_other_bytes_of_a_picture_are_another_protocol(
+    settings: Settings, data: Path, changed: str, monkeypatch
+) -> None:
+    def parts() -> tuple[str, dict[str, str]]:
+        metrics = json.loads(
+            (run_published(settings, Wanted("closed_questions", data)) / "scores.json").read_text()
+        )
+        return metrics["scores"][0]["fingerprint"], metrics["details"]["protocols"]["closed_questions"]
+
+    first = parts()
+    if changed == "q0.png":
+        (data / changed).write_bytes(png(200))
+    else:
+        monkeypatch.setitem(globals(), "png", lambda shade: honest(shade + 1))
+    second = parts()
+    assert first[0] != second[0] and differing_parts(first[1], second[1]) == ["split"]
 
 
 def test_a_limit_bounds_the_items(settings: Settings, data: Path) -> None:

@@ -19,6 +19,7 @@ from components.evaluation.summary import blind_benchmark, flat_metrics
 from components.model.vlm import save_vlm
 from components.settings import Recipe, Settings, settings_from
 from components.tracking.tables import read_table
+from tests.fakes.past import FakePast
 from tests.fakes.tables import FakeRun, make_corpus, pairs_of, write_corpus
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +34,7 @@ def fake_run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
         yield run
 
     monkeypatch.setattr("components.tracking.stage.open_run", open_run)
+    monkeypatch.setattr("components.evaluation.standing.open_past", lambda settings: FakePast())
     return run
 
 
@@ -84,6 +86,14 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     }  # fmt: skip
 
 
+def test_the_standing_lies_beside_the_output_and_not_in_it(world: Settings, fake_run: FakeRun) -> None:
+    run_evaluate(world)
+    assert "there is no champion yet" in Path("artifacts/evaluation.report.html").read_text()
+    assert "there is no champion yet" not in Path("artifacts/evaluation/report.html").read_text()
+    assert {"evaluation/scores.json", "evaluation/predictions", "plots"} <= set(fake_run.artifacts)
+    assert fake_run.artifacts[-1] == "evaluation.report.html" and "gmai.protocol.boxes" in fake_run.tags
+
+
 def test_one_patient_is_scored_without_a_blind_row(
     settings: Settings, vlm, fake_run: FakeRun, capsys: pytest.CaptureFixture
 ) -> None:
@@ -105,6 +115,22 @@ def test_image_minus_blind_is_read_from_a_benchmark_that_has_a_blind_row() -> No
     assert blind_benchmark({"closed_questions": "", "boxes": ""}) == "closed_questions"
     assert blind_benchmark({"closed_questions": "one patient", "boxes": ""}) == "boxes"
     assert blind_benchmark({"closed_questions": "one patient"}) == ""
+
+
+def test_probes_are_asked_when_they_are_wanted(settings: Settings, vlm, fake_run: FakeRun) -> None:
+    records, pairs = make_corpus()
+    pairs = [replace(pair, labels=("lung",)) if pair.question_type == "presence" else pair for pair in pairs]
+    write_corpus(settings.work_root, records, pairs)
+    save_vlm(vlm.model, vlm.processor, settings.work_root / "models" / settings.recipe.final_stage)
+    run_evaluate(settings)
+    before = json.loads(METRICS.read_text())["scores"]
+    asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"max_probes": 30})})
+    run_evaluate(asked)
+    metrics = json.loads(METRICS.read_text())
+    probes = {row["metric"]: row["n"] for row in metrics["scores"] if row["benchmark"] == "hallucination"}
+    assert (probes["accuracy"], probes["present_object_accuracy"], probes["abstention"]) == (24, 6, 12)
+    assert [row for row in metrics["scores"] if not row["benchmark"].startswith("hallucination")] == before
+    assert "Hallucination and abstention probes" in Path("artifacts/evaluation/report.html").read_text()
 
 
 def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun) -> None:
