@@ -2,8 +2,8 @@
 
 glibc hands large blocks back to the kernel as soon as they are free, and the next step's blocks come back as pages
 to be zeroed: a step of the default preset met 150,000 page faults, and 15 % of its time. oneDNN keeps a compiled
-kernel with its scratch for each shape it meets, 1,024 of them, and packs have many lengths: 57 MB more a step after
-32 steps; with 64 kernels the process stays at its size from the twelfth step on. Nothing computed changes.
+kernel with its scratch for each shape it meets, 1,024 of them, and packs have many lengths: 57 MB more a step
+after 32 steps; with 64 kernels the process stays at its size from the twelfth step on. Nothing computed changes.
 """
 
 from __future__ import annotations
