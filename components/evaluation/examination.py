@@ -10,14 +10,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.evaluation.answer_journal import AnswerJournal
 from components.evaluation.answering import Pace, Steps, answer_all
 from components.evaluation.attention import HeatMap, look, pointing_rows
 from components.evaluation.exams import Exam, answer_baselines, judge_all, predictions_of
 from components.evaluation.items import Judged
-from components.evaluation.protocol import Protocol, make_protocol, preprocessing_hash
+from components.evaluation.protocol import NO_JUDGE, Protocol, make_protocol, preprocessing_hash
 from components.evaluation.scores import Scoring, in_order, make_scores
 from components.evaluation.summary import print_plan, summarise
 from components.records import Prediction, Score, prediction_schema, to_rows
@@ -25,6 +25,9 @@ from components.settings import Settings
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_tree
 from components.tracking.tables import write_table
+
+if TYPE_CHECKING:
+    from components.evaluation.judge import AnswerJudge
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ def examine(
         CheckpointError: there is no model in the folder.
     """
     chosen, seed = settings.evaluation, settings.seed
+    judge, exams = under_judge(settings, exams)
     pace = Pace(chosen.batch_size, chosen.max_new_tokens)
-    protocols = protocols_of(exams, model, max_new_tokens=pace.max_new_tokens)
+    protocols = protocols_of(exams, model, max_new_tokens=pace.max_new_tokens, judge=judge)
     weights = digest_tree(model)
     journals = {name: AnswerJournal(weights, one.fingerprint) for name, one in protocols.items()}
     print_plan(exams)
@@ -65,12 +69,12 @@ def examine(
         )
     for exam in exams:
         answer_baselines(exam, seed=seed)
-    zero_shot = _answer_zero_shot(settings, exams, images)
-    judged = {exam.benchmark.name: judge_all(exam) for exam in exams}
+    more = _answer_zero_shot(settings, exams, images)
+    judged = {exam.benchmark.name: judge_all(exam) for exam in _asked_of(judge, exams)}
     predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
-    metrics["details"] |= zero_shot
+    metrics["details"] |= more | (judge.details(exams, judged) if judge else {})
     heat = look(vlm, exams, images)
     metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
     return Examination(exams, judged, predictions, metrics, list(journals.values()), heat, weights)
@@ -92,13 +96,42 @@ def _answer_zero_shot(
     return {"zero_shot": {"model": folder.name, "pinned": pinned, "benchmarks": answered}}
 
 
-def protocols_of(exams: Sequence[Exam], model: Path, *, max_new_tokens: int) -> dict[str, Protocol]:
+def under_judge(settings: Settings, exams: Sequence[Exam]) -> tuple[AnswerJudge | None, list[Exam]]:
+    """Open the judge, if one is named, and give the exams that it judges its number.
+
+    Raises:
+        TermsDenied: the judge is on another machine and a source's terms do not let it see the answers.
+    """
+    if not settings.evaluation.judge.model:
+        return None, list(exams)
+    from components.evaluation.judge import check_terms, open_judge, with_judge
+
+    judge = open_judge(settings.evaluation.judge)
+    check_terms(judge, exams)
+    return judge, [with_judge(exam, judge) for exam in exams]
+
+
+def _asked_of(judge: AnswerJudge | None, exams: Sequence[Exam]) -> Sequence[Exam]:
+    """Have the judge read every answer, several at once, before scores are made of its verdicts."""
+    for exam in exams:
+        if judge is not None and judge.judges(exam):
+            judge.prepare(exam)
+    return exams
+
+
+def protocols_of(
+    exams: Sequence[Exam], model: Path, *, max_new_tokens: int, judge: AnswerJudge | None = None
+) -> dict[str, Protocol]:
     """Return each benchmark's protocol for this checkpoint."""
     preprocessing = preprocessing_hash(model)
     return {
         exam.benchmark.name: make_protocol(
-            exam, preprocessing=preprocessing, max_new_tokens=max_new_tokens, data=exam.data
-        )
+            exam,
+            preprocessing=preprocessing,
+            max_new_tokens=max_new_tokens,
+            data=exam.data,
+            judge=judge.identity_of(exam) if judge else NO_JUDGE,
+        )  # fmt: skip
         for exam in exams
     }
 

@@ -46,7 +46,6 @@ class Evaluation(Frozen):
     max_probes: int = Field(
         default=0, ge=0, description="hallucination and abstention probes at most; 0 asks none"
     )
-    processes: Positive = Field(default=1, description="processes that answer, each a share of the blocks")
     zero_shot: str = Field(default="", description="folder of a CLIP or SigLIP with its text side, as a baseline")
     judge: Judge = Judge()
 

@@ -41,6 +41,9 @@ class Adapter(Frozen):
     rank: Positive
     alpha: Positive = Field(description="the adapter counts alpha / rank")
     layers: tuple[str, ...] = Field(min_length=1, description="names of linear layers, such as q_proj")
+    four_bit: bool = Field(
+        default=False, description="the part's weights rest in four bits (QLoRA): bitsandbytes and a CUDA device"
+    )
 
 
 class Stage(Frozen):

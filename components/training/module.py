@@ -14,7 +14,7 @@ from typing import Any, Literal
 import lightning.pytorch as lightning
 import torch
 
-from components.errors import TrainingError
+from components.errors import ConfigError, TrainingError
 from components.model.attention import attend
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
@@ -147,6 +147,10 @@ class StageModule(ClippedByNorm):
 
     def configure_model(self) -> None:
         """Shard the model where the strategy has made a mesh (FSDP2); once, before the optimiser is made."""
+        if self.device_mesh is not None and any(row.four_bit for row in self.stage.adapters.values()):
+            raise ConfigError(
+                "four-bit weights cannot be sharded", where=f"stage {self.name}", fix="cluster.strategy=ddp"
+            )
         if self.device_mesh is not None and not self.is_sharded:
             self.vlm.losses_of = types.MethodType(lambda _, batch: self.losses_of(batch), self.vlm)
             shard(self.vlm, self.device_mesh["data_parallel"], forward="losses_of")

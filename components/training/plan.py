@@ -121,6 +121,8 @@ def _assumptions(settings: Settings) -> Iterator[str]:
     yield f"{settings.training.precision}, {cluster.strategy}, micro-batch {settings.training.micro_batch}, AdamW"
     if settings.training.speed.activation_checkpointing:
         yield "activations are computed again in the backward pass (a third more operations, less memory)"
+    if any(stage.adapters for stage in settings.recipe.stages.values()):
+        yield "a part with adapters is counted as if it learnt whole, in full precision (an upper bound)"
     yield "no time for evaluation, checkpoints, restarts and reading; no memory for the allocator's gaps"
 
 

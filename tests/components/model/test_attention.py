@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from components.model.attention import NAME, attend, matrix_products
 from components.model.vlm import compose_vlm, load_vlm, make_processor, save_vlm, vision_features
-from tests.components.model.test_vlm import FAMILIES, NOWHERE
+from tests.fakes.models import tiny_language, tiny_model, tiny_vision
+
+NOWHERE = Path("unused")
+FAMILIES = [
+    tiny_model(),
+    tiny_model(vision=tiny_vision(family="clip", feature_layer=-2)),
+    tiny_model(vision=tiny_vision(family="dinov2", feature_layer=-1), language=tiny_language(family="qwen2")),
+]
 
 
 class Module:

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -22,6 +20,7 @@ from components.records import pair_from_row
 from components.settings import LanguageWriter
 from components.tracking.tables import iterate_rows
 from tests.components.pairs.test_make import PAIRS, corpus, write_records
+from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.scans import make_scan, make_study
 from tests.fakes.sources import make_card
 
@@ -29,39 +28,6 @@ KEY = "sk-a-secret-that-no-file-may-hold"
 GOOD = {"caption": "An axial CT image of the abdomen. The liver is visible."}
 LIE = {"caption": "A coronal CT image of the abdomen."}
 QUESTIONS = {"pairs": [{"question": "Which organ is large?", "answer": "The liver can be seen."}]}
-
-
-class FakeEndpoint(ThreadingHTTPServer):
-    """Answers from a script of (status, content); the last one repeats."""
-
-    def __init__(self, script: list[tuple[int, object]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.script, self.requests, self.headers = list(script), [], []
-        Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server: FakeEndpoint = self.server
-        server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        server.headers.append(dict(self.headers))
-        status, content = server.script.pop(0) if len(server.script) > 1 else server.script[0]
-        if callable(content):
-            content = content(server.requests[-1])
-        text = content if isinstance(content, str) else json.dumps(content)
-        usage = {"prompt_tokens": 10, "completion_tokens": 4}
-        body = json.dumps({"choices": [{"message": {"content": text}}], "usage": usage}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def fitting(request: dict) -> dict:
