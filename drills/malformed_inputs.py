@@ -37,6 +37,8 @@ GONE = {"absent", "folder_in_its_place"}
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 TABLES, NESTED, MARKUP, ARCHIVES = {".csv", ".tsv"}, {".json", ".jsonl"}, {".xml"}, {".zip", ".tar"}
 TEXTS = TABLES | NESTED | MARKUP | {".txt", ".yaml", ".yml"}
+# YOLO's own way of saying that a picture shows no object (https://docs.ultralytics.com/datasets/detect/)
+MEANT = {("yolo", ".txt", "zero_byte")}
 OUTSIDE = "outside_the_source.png"
 NAMED_FILE = re.compile(r"[\w./\-]+\.(?:png|jpe?g|bmp|tiff?|dcm|nii(?:\.gz)?)")
 
@@ -200,7 +202,8 @@ def makers() -> dict[str, Callable[[Path], Any]]:
         module = importlib.import_module(f"tests.fakes.{path.stem}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             is_maker = name.startswith("make_") and function.__annotations__.get("return") == "Card"
-            required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+            named = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+            required = [parameter for parameter in named if parameter.default is parameter.empty]
             if is_maker and [parameter.name for parameter in required] == ["root"]:
                 found[name] = function
     return found
@@ -306,6 +309,8 @@ def tries(only: str, seconds: int, scratch: Path) -> Iterator[tuple[str, str]]:
                 found = verdict(root, card, sound, spoiling, seconds)
                 if found.startswith("silent") and spoiling.name in GONE and not is_named(original, relative):
                     found = ""  # a folder that is merely listed does not say what is missing from it
+                if (card.reader, relative.suffix, spoiling.name) in MEANT:
+                    found = ""
                 yield f"{card.reader} {relative.as_posix()} {spoiling.name}", found
 
 

@@ -6,13 +6,15 @@ records to expect; each becomes a rule over the source's record table, judged by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.data.card import Card, FixedSplit
+from components.data.catalog import find_reader
+from components.data.reading import parse_options
 from components.quality.suite import Expectation
-from components.records import DEPARTMENTS, MODALITIES, NOT_STATED, TASKS
+from components.records import DEPARTMENTS, LANGUAGES, MODALITIES, NOT_STATED, SPLITS, TASKS
 from components.tracking.tables import shards_below
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ COLUMNS = (
     "record_id", "source", "modality", "department", "task", "language", "licence", "split", "patient_key",
     "labels", "absent_labels", "facts", "regions.list.element.label",
 )  # fmt: skip
+BY_THE_TEXT = {"gmai_vl_release", "report_tables"}  # readers that tell a record's language by its words
 FEWEST = 0.5  # a source that lost more than half of what its card expects was not read whole
 
 
@@ -38,9 +41,9 @@ def card_expectations(card: Card) -> tuple[Expectation, ...]:
             "department", (*DEPARTMENTS, NOT_STATED), "the department is a word of the vocabulary, or not stated"
         ),
         one_of("task", (*TASKS, NOT_STATED), "the task is a word of the vocabulary, or not stated"),
-        one_of("language", [card.language], f"the language is {card.language}"),
+        one_of("language", languages_of(card), "the language is the card's, or what its rows state"),
         one_of("licence", [card.licence], "the licence is the card's"),
-        one_of("split", splits_of(card), "the split is one that the card assigns"),
+        one_of("split", splits_of(card), "the split is one that the card assigns or its rows state"),
         one_of("labels_known", [True], "every label is a term of the card"),
         one_of("facts_kept", [True], "the card's facts are stated of every record"),
         Expectation(f"{card.name}: patient", "filled", ("patient_key",), "every record has a patient", "corpus"),
@@ -64,11 +67,39 @@ def count_expectations(card: Card, *, most_rejected: float) -> tuple[Expectation
 
 
 def splits_of(card: Card) -> list[str]:
-    """List the splits that a card can assign."""
+    """List the splits that a card can assign: by its rule, or by what its options take from tables and files."""
     if isinstance(card.split, FixedSplit):
-        return sorted({card.split.default, *card.split.assign.values()})
-    shares = {"train": card.split.train, "validation": card.split.validation, "test": card.split.test}
-    return [name for name, share in shares.items() if share]
+        assigned = {card.split.default, *card.split.assign.values()}
+    else:
+        shares = {"train": card.split.train, "validation": card.split.validation, "test": card.split.test}
+        assigned = {name for name, share in shares.items() if share}
+    return [name for name in SPLITS if name in assigned | set(_published(_options_of(card)))]
+
+
+def _published(options: Any) -> Iterator[str]:
+    """Yield the splits that options take from a data set: a file's own, or what words of its tables mean."""
+    if isinstance(options, list | tuple):
+        for value in options:
+            yield from _published(value)
+    for name, value in options.items() if isinstance(options, Mapping) else ():
+        if "split" not in str(name):
+            yield from _published(value)
+        elif isinstance(value, str):  # a file's own split, or the name of a column or table
+            yield from (value,) if value in (*SPLITS, "") else options.get("splits", {}).values() or SPLITS
+        elif isinstance(value, Mapping) and (
+            name != "splits" or not isinstance(options.get("split"), str)
+        ):  # words of no column are a default
+            yield from value.values()
+
+
+def languages_of(card: Card) -> list[str]:
+    """List the languages of a source's records: the card's, or either where its rows have their own."""
+    has_own = card.reader in BY_THE_TEXT or "language" in _options_of(card)
+    return list(LANGUAGES) if has_own else [card.language]
+
+
+def _options_of(card: Card) -> dict[str, Any]:
+    return parse_options(find_reader(card.reader).Options, card).model_dump()
 
 
 def record_frame(shard: Path, card: Card) -> pd.DataFrame:

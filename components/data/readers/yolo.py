@@ -69,7 +69,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
 
 
 def read_names(root: Path, name: str) -> tuple[str, ...]:
-    """Read class names; DataError (`names_missing`, `names_malformed`) when there are none."""
+    """Read class names; DataError (`names_missing`, `names_unreadable`, `names_malformed`) when there are none."""
     path = resolve_inside(root, name)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -79,6 +79,8 @@ def read_names(root: Path, name: str) -> tuple[str, ...]:
         return tuple(map(str, named if isinstance(named, list) else (named[n] for n in range(len(named)))))
     except FileNotFoundError as error:
         raise DataError("names_missing: no such file", where=name, fix="options: names_file") from error
+    except OSError as error:
+        raise DataError(f"names_unreadable: {error}", where=name, fix="options: names_file") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DataError(f"names_malformed: {error!r}", where=name, fix="options: names") from error
 

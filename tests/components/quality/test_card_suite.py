@@ -11,20 +11,24 @@ from components.quality.card_suite import (
     card_expectations,
     count_expectations,
     count_frame,
+    languages_of,
     record_frame,
     source_shards,
     splits_of,
 )
 from components.quality.check import judge_cards, make_judge
-from components.records import Record, Region, record_schema, to_rows
+from components.records import SPLITS, Record, Region, record_schema, to_rows
 from components.tracking.commit import write_json
 from components.tracking.tables import write_table
+from tests.fakes.formats_labels import make_coco, make_medmnist
+from tests.fakes.formats_text import make_hf_classes, make_mimic_cxr, make_open_i, make_r2gen, make_slake
 from tests.fakes.sources import make_card, write_card
 from tests.fakes.tables import make_record
 
+VOLUMES = {"groups": [{"files": "v.nii", "planes": {"axial": 1}, "windows": ["stored"]}]}
 CARD = make_card(
-    "fake", "plain_volumes", {"volumes": {"v.nii": {}}}, licence="CC0-1.0", label_map={"1": "lung"},
-    facts={"view": "PA"}, num_samples=4, split={"rule": "shares", "train": 0.5, "validation": 0.0, "test": 0.5},
+    "fake", "plain_volumes", VOLUMES, licence="CC0-1.0", label_map={"1": "lung"}, facts={"view": "PA"},
+    num_samples=4, split={"rule": "shares", "train": 0.5, "validation": 0.0, "test": 0.5},
 )  # fmt: skip
 BROKEN = {
     "source": {"source": "another"},
@@ -74,13 +78,27 @@ def test_a_source_that_lost_too_much_is_seen(manifest: dict, failed: list[str]) 
     assert [outcome.name for outcome in outcomes if not outcome.passed] == failed
 
 
+@pytest.mark.parametrize(
+    ("maker", "splits", "languages"),
+    [
+        (make_slake, ["train", "validation"], ["en", "zh"]), (make_mimic_cxr, [*SPLITS], ["en", "zh"]),
+        (make_r2gen, [*SPLITS], ["en", "zh"]), (make_hf_classes, ["train"], ["en", "zh"]),
+        (make_open_i, ["train"], ["en", "zh"]), (make_medmnist, [*SPLITS], ["en"]), (make_coco, ["train"], ["en"]),
+    ],
+)  # fmt: skip
+def test_a_split_or_language_that_rows_or_files_state_is_no_breach(tmp_path, maker, splits, languages) -> None:
+    card = maker(tmp_path)
+    assert splits_of(card) == splits
+    assert languages_of(card) == languages
+
+
 def test_only_splits_that_the_card_assigns_are_expected() -> None:
     assert splits_of(CARD) == ["train", "test"]
     fixed = make_card(
-        "f", "plain_volumes", {}, split={"rule": "fixed", "default": "train", "assign": {"a*": "test"}}
+        "f", "plain_volumes", CARD.options, split={"rule": "fixed", "default": "train", "assign": {"a*": "test"}}
     )
-    assert splits_of(fixed) == ["test", "train"]
-    unknown = make_card("g", "plain_volumes", {}, num_samples=0)
+    assert splits_of(fixed) == ["train", "test"]
+    unknown = make_card("g", "plain_volumes", CARD.options, num_samples=0)
     assert len(count_expectations(unknown, most_rejected=0.1)) == 1
 
 

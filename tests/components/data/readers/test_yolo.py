@@ -124,3 +124,18 @@ def test_names_that_cannot_be_read_stop_the_source(name, text, told, tmp_path):
 def test_names_have_one_source(tmp_path):
     with pytest.raises(DataError, match="either"):
         read_all(tmp_path, make_yolo(tmp_path, options={"names": ["polyp"]}))
+
+
+def test_a_folder_in_place_of_the_names_stops_the_source(tmp_path):
+    card = make_yolo(tmp_path, options={"names_file": "data.yaml"})
+    (tmp_path / "data.yaml").unlink(missing_ok=True)
+    (tmp_path / "data.yaml").mkdir()
+    with pytest.raises(DataError, match="names_unreadable"):
+        read_all(tmp_path, card)
+
+
+def test_an_empty_text_file_says_that_the_picture_shows_no_object(tmp_path):
+    card = make_yolo(tmp_path, lines="")
+    records, refused = read_all(tmp_path, card)
+    assert [record.regions for record in records] == [()]
+    assert refused == []
