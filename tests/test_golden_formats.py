@@ -157,7 +157,11 @@ def test_the_pairs_of_every_format_pass_the_checks(done) -> None:
 
 
 def test_the_checks_pass_over_all_of_them(done) -> None:
-    results = json.loads((done[0].work_root / "checked" / "results.json").read_text())
+    results, manifest = (
+        json.loads((done[0].work_root / "checked" / name).read_text())
+        for name in ("results.json", "manifest.json")
+    )
+    assert CARDS.as_posix() in manifest["inputs"]
     assert results["passed"]
     assert {row["name"].partition(":")[0] for row in results["expectations"] if ": " in row["name"]} == set(
         done[1]

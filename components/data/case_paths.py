@@ -114,7 +114,9 @@ def compile_template(template: str, known: Mapping[str, str]) -> re.Pattern[str]
 
 def _plain_folder(template: str, known: Mapping[str, str]) -> str | None:
     """Return the one folder in which a template's files lie, or None when there may be several."""
-    folder = template.rpartition("/")[0]
+    if any(found[1] not in known and "/" in found[0] for found in NAMED.finditer(template)):
+        return None  # a restriction that spans folders
+    folder = NAMED.sub(lambda found: f"{{{found[1]}}}", template).rpartition("/")[0]
     names = [found[1] for found in NAMED.finditer(folder)]
     if any(name not in known for name in names) or re.search(r"[*?]", NAMED.sub("", folder)):
         return None

@@ -39,6 +39,9 @@ class SliceOptions(Frozen):
     min_labelled: Share = Field(
         default=0.0, description="share of the slice that labels must cover; 0 keeps slices without a label too"
     )
+    complete: bool = Field(
+        default=True, description="every object of the labels is drawn; false: that one is not says nothing"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,8 @@ def _cut(
         part=f"{labelled.part}/{place}" if labelled.part else place,
         pixels=resize(to_grey(raw, *window[1:]), size),
         patient=labelled.patient, study=labelled.study or labelled.path,
-        regions=regions, regions_complete=labelled.codes is not None, region_vocabulary=vocabulary,
+        regions=regions, regions_complete=labelled.codes is not None and options.complete,
+        region_vocabulary=vocabulary if options.complete else (),
         plane=stated_plane(labelled.volume, plane) if labelled.is_oriented else NOT_STATED,
         slice_index=index, window=window[0],
         facts=(*labelled.facts, *_level(labelled, plane, index)),

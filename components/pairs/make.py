@@ -67,12 +67,14 @@ def run_pair(settings: Settings) -> None:
     root, options = settings.work_root, settings.pair
     is_written = options.generator == "language_model"
     inputs = [root / "records", *([CARDS] if is_written else [])]
-    with open_stage("pair", settings, output=root / "pairs", inputs=inputs, sections=["pair", "seed"]) as work:
+    sections = ["pair", "check.max_text", "seed"]
+    with open_stage("pair", settings, output=root / "pairs", inputs=inputs, sections=sections) as work:
         generator = open_generator(settings)
         tally = write_pairs(
             root / "records", work.scratch, generator, kinds=options.kinds,
             shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
             with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
+            max_text=settings.check.max_text,
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -116,10 +118,12 @@ def _count_usage(work: StageWork, generator: PairGenerator) -> None:
 def write_pairs(
     records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
     workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
+    max_text: int | None = None,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
-    With several `workers` a few records wait for their generator at once; the order of pairs stays.
+    With several `workers` a few records wait for their generator at once; the order of pairs stays. A pair that
+    answers in more than `max_text` characters is refused by itself: the check over all pairs would stop the run.
     """
     tally = Tally()
     surroundings = look_around(read_records(records))
@@ -135,11 +139,20 @@ def write_pairs(
         if augmentation is not None and not is_off(augmentation):
             counts = _types_made(make, records, with_images) if augmentation.balance else Counter()
             make = _varied(make, generator, surroundings, augmentation, kinds=kinds, counts=counts)
-        for pair in (pair for made in _side_by_side(make, chosen, workers) for pair in made):
+        made = (pair for some in _side_by_side(make, chosen, workers) for pair in some)
+        for pair in (within(pair, max_text) for pair in made):
             tally.add(pair)
             refused.append(pair_row(pair)) if pair.rejected_reason else writer.write(pair_row(pair))
     write_rejected(output / REJECTED, refused)
     return tally
+
+
+def within(pair: Pair, max_text: int | None) -> Pair:
+    """Return the pair, refused as `text_too_long` when an assistant's turn has more characters than that."""
+    longest = max((len(turn.value) for turn in pair.conversations if turn.speaker == "gpt"), default=0)
+    if max_text is None or longest <= max_text or pair.rejected_reason:
+        return pair
+    return replace(pair, rejected_reason="text_too_long")
 
 
 def _types_made(make: Make, records: Path, with_images: bool) -> Counter[str]:

@@ -59,3 +59,25 @@ def test_words_are_filled_and_an_unknown_name_is_the_cards_mistake():
 def test_a_template_that_is_none_or_leaves_its_source_is_refused(template):
     with pytest.raises(CardInvalid):
         compile_template(template, {})
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        ("{case:p[0-9]/s[0-9]}.nii", ["p1/s1.nii", "p1/s2.nii"]),
+        ("p1/{case:s(?:1|2)}.nii", ["p1/s1.nii", "p1/s2.nii"]),
+        ("{patient:p(?:1|1/s9)}/s1.nii", ["p1/s1.nii"]),
+    ],
+)  # fmt: skip
+def test_a_restriction_may_hold_a_slash(template, found, tmp_path):
+    for name in ("p1/s1.nii", "p1/s2.nii", "p1/s1.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file for file, _ in list_files(tmp_path).match(template)] == found
+
+
+def test_a_known_name_keeps_its_folder_whatever_its_restriction(tmp_path):
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1" / "mask.nii").touch()
+    found = list_files(tmp_path).match("{patient:p[0-9]/?}/mask.nii", {"patient": "p1"})
+    assert [file for file, _ in found] == ["p1/mask.nii"]

@@ -110,6 +110,22 @@ def test_a_text_that_contradicts_its_record_is_refused_with_its_reason(settings,
     }
 
 
+def test_one_long_text_is_refused_by_itself(settings, fake_run, monkeypatch) -> None:
+    most = settings.check.max_text
+
+    def ramble(self, record, *, around, kinds):
+        for name, length in (("long", most + 1), ("most", most)):
+            yield make_text(record, "Describe.", "x" * length, pair_id=f"{record.record_id}-{name}")
+
+    monkeypatch.setattr("components.pairs.generate.TemplateGenerator.generate", ramble)
+    monkeypatch.setattr("components.pairs.make.contradictions", lambda *_: ())
+    write_records(corpus())
+    run_pair(settings)
+    counts = json.loads((PAIRS / "manifest.json").read_text())["counts"]
+    assert counts == {"read": 30, "kept": 15, "rejected": {"text_too_long": 15}}
+    assert {len(row["conversations"][1]["value"]) for row in iterate_rows(PAIRS)} == {most}
+
+
 def test_no_records_is_a_data_error_and_leaves_no_output(settings, fake_run) -> None:
     RECORDS.mkdir(parents=True)
     with pytest.raises(DataError, match="no Parquet shard"):

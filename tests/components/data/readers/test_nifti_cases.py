@@ -8,6 +8,7 @@ import pytest
 from components.data.image import decode
 from components.data.masks import decode_runs
 from components.errors import CardInvalid, DataError, DatasetMissing
+from components.pairs.facts import absent_labels
 from tests.fakes.formats_volumes import (
     CASE_MAKERS,
     KIDNEY_BOX,
@@ -401,3 +402,13 @@ def test_a_nrrd_pair_gives_the_golden_boxes_and_never_reads_a_file_elsewhere(tmp
     (tmp_path / "a" / "ct.nrrd").write_text(head)
     (tmp_path / "x.raw").write_bytes(bytes(16))
     assert reasons(read_all(tmp_path, card)[1]) == ["file_unreadable"]
+
+
+@pytest.mark.parametrize("maker", [make_decathlon_source, make_mask_files_source])
+def test_labels_that_are_not_complete_say_nothing_of_what_is_absent(maker, tmp_path):
+    card = maker(tmp_path)
+    partly = card.model_copy(update={"options": {**card.options, "complete": False}})
+    whole, part = (read_all(tmp_path, one)[0] for one in (card, partly))
+    assert [record.regions for record in part] == [record.regions for record in whole]
+    assert any(absent_labels(record) for record in whole)
+    assert not any(absent_labels(record) or record.regions_complete for record in part)
