@@ -166,3 +166,21 @@ def test_the_checks_pass_over_all_of_them(done) -> None:
     assert {row["name"].partition(":")[0] for row in results["expectations"] if ": " in row["name"]} == set(
         done[1]
     )
+
+
+def test_manifest_and_page_say_how_many_from_where_why_not_and_under_what_terms(done) -> None:
+    root = done[0].work_root
+    records = json.loads((root / "records" / "manifest.json").read_text())
+    page = (root / "checked" / "report.html").read_text()
+    for source in done[1]:
+        said = records["details"]["sources"][source]
+        assert said["kept"] and said["url"] and said["revision"] and said["licence"]
+        assert set(said["terms"]) == set(records["details"]["permitted_use"])
+        row = page.partition(f"<b>{source}</b>")[2].partition("</tr>")[0]
+        assert said["licence"] in row and f'<td class="n">{said["kept"]}</td>' in row
+        assert all(reason in row for reason in said["rejected"])
+    assert records["details"]["sources"]["vqa_med"]["rejected"] == {"row_length_differs": 1}
+    for stage in ("pairs", "curated"):
+        reasons = json.loads((root / stage / "manifest.json").read_text())["counts"]["rejected"]
+        for reason, count in reasons.items():
+            assert f'<td><code>{reason}</code></td><td class="n">{count}</td>' in page

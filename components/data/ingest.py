@@ -104,7 +104,8 @@ def run_ingest(settings: Settings) -> None:
         for result in results:
             work.count(read=result.read, kept=result.kept, rejected=result.rejected)
         work.details = {
-            "sources": {r.name: summary(r) for r in results}, "dropped_by_terms": dropped,
+            "sources": {r.name: summary(r) | origin_of(card) for r, card in zip(results, cards, strict=True)},
+            "dropped_by_terms": dropped,
             "permitted_use": strictest_terms(cards),
         }  # fmt: skip
         log_contact_sheet(work.scratch, work.run)
@@ -310,6 +311,13 @@ def check_patients(records: Path) -> None:
 def summary(result: SourceResult) -> dict[str, Any]:
     """What the stage's manifest says of a source: the same whether it was read or kept."""
     return {"digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected}
+
+
+def origin_of(card: Card) -> dict[str, Any]:
+    """What the stage's manifest says of where a source comes from and what may be done with it."""
+    return {
+        "url": card.url, "revision": card.revision, "licence": card.licence, "terms": card.terms.model_dump(),
+    }  # fmt: skip
 
 
 def print_results(results: Sequence[SourceResult]) -> None:

@@ -40,6 +40,7 @@ from components.quality.features import (
     read_corpus_facts,
     shard_features,
 )
+from components.quality.provenance import Provenance, read_provenance
 from components.quality.report import DISTRIBUTIONS, MAX_SHOWN, make_cards, render_report
 from components.quality.suite import (
     Expectation,
@@ -86,7 +87,8 @@ def run_check(settings: Settings) -> None:
         outcomes = [*outcomes, *card_outcomes, *drift_outcomes]
         results = summarise(outcomes, suite, shares) | {"drift": {drift.column: drift.psi for drift in drifts}}
         write_json(work.scratch / PROFILE, profile)
-        _write(work, results, _page(records, curated, suite, outcomes, shares, drifts))
+        provenance = read_provenance(root, _cards(settings))
+        _write(work, results, _page(records, curated, suite, outcomes, shares, drifts, provenance))
         num_pairs = next(outcome.checked for outcome in outcomes)
         work.count(read=num_pairs, kept=num_pairs)
         _stop_if_failed(results)
@@ -147,11 +149,15 @@ def judge_cards(
     """Judge each source's records by the suite that its card makes, shard by shard."""
     suite: list[Expectation] = []
     outcomes: list[Outcome] = []
-    for card in load_cards(names=settings.corpus.sources) if CARDS.is_dir() else []:
+    for card in _cards(settings):
         rules, found = _judge_card(records, card, with_great)
         suite += rules
         outcomes += found
     return suite, outcomes
+
+
+def _cards(settings: Settings) -> list[Card]:
+    return load_cards(names=settings.corpus.sources) if CARDS.is_dir() else []
 
 
 def _judge_card(records: Path, card: Card, with_great: bool | None) -> tuple[list[Expectation], list[Outcome]]:
@@ -228,6 +234,7 @@ def _page(
     outcomes: Sequence[Outcome],
     shares: Mapping[str, float],
     drifts: Sequence[Drift],
+    provenance: Provenance,
 ) -> str:
     table = read_table(curated, ["pair_id", *DISTRIBUTIONS])
     failed = failing_pairs(outcomes)
@@ -238,6 +245,7 @@ def _page(
         counts=count_values(table, DISTRIBUTIONS),
         shares=shares,
         drifts=drifts,
+        provenance=provenance,
         samples=make_cards(curated, records, sample),
         failing=make_cards(curated, records, list(failed)[:MAX_SHOWN], failed=failed),
     )

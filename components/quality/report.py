@@ -9,6 +9,7 @@ from typing import Any
 
 from components.quality.drift import Drift
 from components.quality.pictures import GOLD_COLOUR, data_uri, draw_boxes, open_rgb, png_bytes
+from components.quality.provenance import Provenance
 from components.quality.suite import Expectation, Outcome
 from components.tracking.lookup import rows_by_id
 
@@ -37,6 +38,7 @@ def render_report(
     samples: Sequence[Card],
     failing: Sequence[Card],
     drifts: Sequence[Drift] = (),
+    provenance: Provenance | None = None,
 ) -> str:
     """Return the page; it depends on its arguments alone.
 
@@ -54,6 +56,7 @@ def render_report(
         samples=samples,
         failing=failing,
         drifts=drifts,
+        provenance=provenance or Provenance((), {}, {}),
     )
 
 
