@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import BenchmarkError
@@ -30,12 +30,12 @@ Table = dict[str, list[Prediction]]  # system -> predictions, in order of item
 
 @dataclass(frozen=True)
 class Scoring:
-    """What all scores of one benchmark share: fingerprint, the items training saw, the test's draws."""
+    """What all scores of one benchmark share: fingerprint, the items training saw (None: not known), the draws."""
 
     fingerprint: str
     resamples: int
     seed: int
-    seen: frozenset[str] = field(default_factory=frozenset)
+    seen: frozenset[str] | None = None
 
 
 def make_scores(benchmark: Benchmark, systems: Systems, scoring: Scoring) -> list[Score]:
@@ -61,8 +61,8 @@ def in_order(scores: Iterable[Score]) -> list[Score]:
 
 def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iterator[Score]:
     yield _score(name, metric, table, scoring)
-    clean = {row.item.item_id for row in table[MODEL]} - scoring.seen
-    if scoring.seen and clean:
+    clean = {row.item.item_id for row in table[MODEL]} - (scoring.seen or frozenset())
+    if scoring.seen is not None and clean:  # checked: the row stands there even where nothing was seen
         yield _score(f"{name}/{CLEAN}", metric, _part(table, clean), scoring)
     for column in BREAKDOWNS:
         scores = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share
 from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
-from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
+from components.settings.decision import Evaluation, GateRule, HeatMaps, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
     is_tracking_chosen,
@@ -45,6 +45,7 @@ __all__ = [
     "Evaluation",
     "Frozen",
     "GateRule",
+    "HeatMaps",
     "Generating",
     "Guard",
     "Judge",

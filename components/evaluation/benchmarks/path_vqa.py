@@ -57,6 +57,7 @@ BENCHMARK = Benchmark(
         known_limits="questions are machine-made from captions; no patients known, so each picture stands for one",
     ),
     answering="text",
+    also_answering=("mixed", "choice"),
     budget="closed",
     metrics=METRICS,
     takes=of_source(NAME),

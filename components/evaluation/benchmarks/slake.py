@@ -92,6 +92,7 @@ BENCHMARK = Benchmark(
         known_limits="training and test images are shared across the languages; one empty answer in training",
     ),
     answering="text",
+    also_answering=("mixed", "choice"),
     budget="closed",
     metrics=METRICS,
     takes=of_source(NAME),

@@ -124,6 +124,7 @@ BENCHMARK = Benchmark(
         known_limits="every official test image is also in training; question types hold typing errors",
     ),
     answering="text",
+    also_answering=("mixed", "choice"),
     budget="closed",
     metrics=METRICS,
     takes=of_source(NAME),

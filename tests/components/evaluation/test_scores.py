@@ -9,7 +9,7 @@ import pytest
 
 from components.errors import BenchmarkError
 from components.evaluation.catalog import find_benchmark
-from components.evaluation.exams import cluster_of, predictions_of
+from components.evaluation.exams import Exam, cluster_of, predictions_of
 from components.evaluation.items import Answer, CorpusMetric, Judged, Judgement
 from components.evaluation.scores import Scoring, image_minus_blind, in_order, make_scores, score_row
 from tests.fakes.items import make_item
@@ -61,6 +61,11 @@ def test_the_clean_score_stands_beside_the_full_one() -> None:
     assert scores["closed_questions"].n == 3
 
 
+def exam_of(benchmark) -> Exam:
+    blind = {row.item.item_id: ("another",) for row in systems()["model"]}
+    return Exam(benchmark, [], [], blind)
+
+
 def test_a_metric_counts_only_the_items_it_applies_to() -> None:
     table = systems()
     table = {
@@ -70,7 +75,7 @@ def test_a_metric_counts_only_the_items_it_applies_to() -> None:
     benchmark = replace(BENCHMARK, metrics=("accuracy", "other", "absent"))
     scores = {score.metric: score for score in make_scores(benchmark, table, SCORING)}
     assert (scores["accuracy"].n, scores["other"].n) == (2, 1) and "absent" not in scores
-    metrics = [row.metric for row in predictions_of(benchmark, table) if row.system == "model"]
+    metrics = [row.metric for row in predictions_of(exam_of(benchmark), table) if row.system == "model"]
     assert metrics == ["accuracy", "accuracy", "other"]
 
 
@@ -85,7 +90,7 @@ def test_a_number_of_many_items_has_an_interval_and_may_be_undefined() -> None:
 
 
 def test_image_minus_blind_pairs_the_items() -> None:
-    rows = list(predictions_of(BENCHMARK, systems()))
+    rows = list(predictions_of(exam_of(BENCHMARK), systems()))
     how = {"benchmark": "closed_questions", "metric": "accuracy", "resamples": 50, "seed": 0}
     gap = image_minus_blind(rows, **how)
     assert gap.interval.value == pytest.approx(1 / 3) and (gap.wins, gap.losses) == (1, 0)
