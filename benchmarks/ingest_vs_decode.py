@@ -52,7 +52,8 @@ def bare(path: Path) -> int:
 def ingest(folder: Path, output: Path) -> int:
     """Bring a source of the pictures in as the stage does, in this process; return how many records it has."""
     from components.data.card import parse_card
-    from components.data.ingest import SourceJob, update_source
+    from components.data.portions import SourceJob
+    from components.data.source_update import update_source
 
     answers = dict.fromkeys(
         ("may_leave_machine", "may_reach_third_party_model", "may_be_redistributed", "commercial_use"), "yes"

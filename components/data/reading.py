@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -54,10 +54,22 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class ReadContext:
-    """What every reader needs beside its card: the longest stored side in pixels and the patient key."""
+    """What every reader needs beside its card: the longest stored side in pixels and the patient key.
+
+    `choose` decides which units a reading takes (`portions.py`); without it, all.
+    """
 
     max_side: int
     secret: bytes
+    choose: Callable[[str, Iterable[str]], bool] | None = None
+
+    def takes(self, unit: str, own: Iterable[str] = ()) -> bool:
+        """Tell whether this reading wants the samples of a unit, before anything of it is decoded.
+
+        `unit` is the path inside the source that they are said of; `own` are further files that no other unit
+        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in the order in which it yields them.
+        """
+        return self.choose is None or self.choose(unit, own)
 
 
 @dataclass(frozen=True, slots=True)

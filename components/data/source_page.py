@@ -16,7 +16,8 @@ from components.data.card import Card, load_card
 from components.data.catalog import find_reader, load_cards
 from components.data.contact_sheet import draw_record
 from components.data.image import encode_png
-from components.data.ingest import check_present, keep_records
+from components.data.ingest import check_present
+from components.data.portions import keep_records
 from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.source_list import terms_in_words
 from components.records import Record

@@ -26,6 +26,7 @@ class Ingest(Frozen):
     shard_megabytes: Positive = Field(description="Parquet shard size, in MB")
     jobs: Positive = Field(description="sources read at once")
     backend: Literal["loky", "threading", "sequential", "ray", "dask"]
+    address: str = Field(description="of a ray or dask cluster; empty: started on this machine alone")
 
 
 class PairMaking(Generating):

@@ -26,6 +26,7 @@ from components.records import Department, Modality, Plane, Record, Task
 from components.settings import Frozen, Positive, Share
 
 VERSION = 1
+PORTIONS = True
 Array = np.ndarray[Any, Any]
 
 

@@ -29,6 +29,7 @@ from components.records import Record, stable_id
 from components.settings import Frozen
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(Frozen):
@@ -49,6 +50,9 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
         names = sorted(firsts, key=lambda path: stable_id(card.name, path.relative_to(root).as_posix()))
         for first in sorted(names[: options.take] if options.take else names):
             second = first.with_name(first.name.removesuffix(options.first_ending) + options.second_ending)
+            names_of_pair = [path.relative_to(root).as_posix() for path in (first, second)]
+            if not context.takes(names_of_pair[0], names_of_pair[1:]):
+                continue
             yield from finish_all(_read_pair(root, first, second, said, card, context.max_side), card, context)
 
 

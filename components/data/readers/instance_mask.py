@@ -33,6 +33,7 @@ from components.records import Department, Modality, Record, Region, Task
 from components.settings import Frozen, Share
 
 VERSION = 1
+PORTIONS = True
 Array = np.ndarray[Any, Any]
 
 
@@ -62,6 +63,8 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield the tiles of every picture, with the instances as regions."""
     for group in parse_options(Options, card).groups:
         for path in find_files(root, group.images):
+            if not context.takes(path.relative_to(root).as_posix()):
+                continue
             yield from finish_all(_read_picture(root, path, group, card, context.max_side), card, context)
 
 

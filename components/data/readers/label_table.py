@@ -42,6 +42,7 @@ from components.records import Record, Split
 from components.settings import Frozen
 
 VERSION = 1
+PORTIONS = True
 Cells = Mapping[str, str]
 
 
@@ -111,11 +112,11 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield every picture that rows speak of, in the order of its first row, then those without a row."""
     options = parse_options(Options, card)
     gallery = open_gallery(root, card, options)
-    drafts = _drafts(root, gallery, options, context.max_side)
+    drafts = _drafts(root, gallery, options, context)
     yield from finish_all(gallery.describe_all(drafts), card, context)
 
 
-def _drafts(root: Path, gallery: Gallery, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
+def _drafts(root: Path, gallery: Gallery, options: Options, context: ReadContext) -> Iterator[Draft | Rejection]:
     known = {relative: path for path, relative in find_all(root, options.images, options.skip)}
     names = _names(known, options.find_by)
     groups: dict[str, list[Row]] = {}
@@ -133,7 +134,8 @@ def _drafts(root: Path, gallery: Gallery, options: Options, max_side: int) -> It
         except UNREADABLE as error:
             yield Rejection(row.where, reason_of(error))
     for relative, rows in groups.items():
-        yield from _read_picture(root / relative, relative, rows, gallery.card, options, max_side)
+        if context.takes(relative):
+            yield from _read_picture(root / relative, relative, rows, gallery.card, options, context.max_side)
     yield from (Rejection(relative, "row_missing") for relative in known if relative not in groups)
 
 

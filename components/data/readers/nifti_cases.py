@@ -36,6 +36,7 @@ from components.records import Modality, Record
 from components.settings import Frozen, Positive
 
 VERSION = 1
+PORTIONS = True
 LabelFile = Callable[[str], StoredVolume]
 
 
@@ -118,7 +119,9 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     source = open_cases(root, card, options, context)
     yield from source.refused
     for _, case in groupby(_find_images(source), key=lambda image: image.study):
-        yield from finish_all(_read_case(source, case), card, context)
+        images = list(case)
+        if context.takes(images[0].file, (image.file for image in images)):
+            yield from finish_all(_read_case(source, images), card, context)
 
 
 def _find_images(source: CaseSource[Options]) -> list[_Image]:

@@ -25,6 +25,7 @@ from components.records import Record
 from components.settings import Frozen, Share
 
 VERSION = 1
+PORTIONS = True
 
 
 class NameTable(Frozen):

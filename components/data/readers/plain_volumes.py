@@ -23,6 +23,7 @@ from components.records import Plane, Record
 from components.settings import Frozen
 
 VERSION = 1
+PORTIONS = True
 Facts = tuple[tuple[str, str], ...]
 
 

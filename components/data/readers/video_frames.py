@@ -29,6 +29,7 @@ from components.records import Record
 from components.settings import Positive
 
 VERSION = 1
+PORTIONS = True
 ANIMATED = (".gif", ".webp", ".png", ".apng", ".tif", ".tiff")
 LARGEST_CHUNK = 64 << 20
 Array = np.ndarray[Any, Any]
@@ -59,17 +60,22 @@ class Options(PictureOptions, PathClasses):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the taken frames, folder by folder, then video by video."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
+    drafts = _drafts(root, card, options, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
+def _drafts(root: Path, card: Card, options: Options, context: ReadContext) -> Iterator[Draft | Rejection]:
     folders: dict[str, list[tuple[Path, str]]] = {}
     for path, relative in find_all(root, options.frames, options.skip):
         folders.setdefault(PurePosixPath(relative).parent.as_posix(), []).append((path, relative))
+    max_side = context.max_side
     for folder, frames in folders.items():
+        if not context.takes(folder, (relative for _, relative in frames)):
+            continue
         yield from _labelled(root, folder, _read_folder(folder, frames, card, options, max_side), card, options)
     for path, relative in find_all(root, options.videos, options.skip):
+        if not context.takes(relative):
+            continue
         yield from _labelled(root, relative, _read_video(path, relative, card, options, max_side), card, options)
 
 

@@ -26,6 +26,7 @@ from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, p
 from components.records import Record
 
 VERSION = 1
+PORTIONS = True
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -55,20 +56,20 @@ class Annotation:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the picture of every XML file, then the pictures without one."""
     options = parse_options(Options, card)
-    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    read_file = partial(_read_file, root=root, card=card, options=options, context=context)
     yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
 def _read_file(
-    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     try:
         annotation = _parse(path)
         picture = _picture_of(root, where, annotation, options)
         relative = picture.relative_to(root).as_posix()
-        if not claims.take(relative, fault="annotation_repeated"):
+        if not claims.take(relative, fault="annotation_repeated") or not context.takes(relative, (where,)):
             return
-        drafts = list(_read_picture(picture, relative, annotation, card, options, max_side))
+        drafts = list(_read_picture(picture, relative, annotation, card, options, context.max_side))
     except UNREADABLE as error:
         drafts = [Rejection(where, reason_of(error))]
     yield from drafts

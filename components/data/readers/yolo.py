@@ -34,6 +34,7 @@ from components.errors import DataError
 from components.records import Record
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(PictureOptions):
@@ -64,7 +65,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield every picture with its objects, then the text files without a picture."""
     options = parse_options(Options, card)
     names = options.names or read_names(root, options.names_file)
-    drafts = _drafts(root, card, options, names, context.max_side)
+    drafts = _drafts(root, card, options, names, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
@@ -86,12 +87,16 @@ def read_names(root: Path, name: str) -> tuple[str, ...]:
 
 
 def _drafts(
-    root: Path, card: Card, options: Options, names: Sequence[str], max_side: int
+    root: Path, card: Card, options: Options, names: Sequence[str], context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     used: set[str] = set()
     for path, relative in find_all(root, options.images, options.skip):
         try:
-            lines = _lines_of(root, relative, options, used)
+            found = _lines_file(root, relative, options)
+            used.update(found)
+            if not context.takes(relative, found):
+                continue
+            lines = _lines_of(root, relative, found, options)
             pixels, window = open_picture(path, options.deep_window)
         except UNREADABLE as error:
             yield Rejection(relative, reason_of(error))
@@ -99,10 +104,10 @@ def _drafts(
         size = pixels.shape[:2]
         sketches = [_sketch(words, number, names, size) for number, words in enumerate(lines, start=1) if words]
         complete = names if options.complete else ()
-        drawn = draw(sketches, relative, card, size=size, max_side=max_side, complete=complete)
+        drawn = draw(sketches, relative, card, size=size, max_side=context.max_side, complete=complete)
         yield from drawn.refused
         yield Draft(
-            path=relative, pixels=store(pixels, max_side), window=window, regions=drawn.regions,
+            path=relative, pixels=store(pixels, context.max_side), window=window, regions=drawn.regions,
             regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary,
             facts=annotation_fact(card, kind_of(drawn)),
         )  # fmt: skip
@@ -110,17 +115,21 @@ def _drafts(
     yield from (Rejection(name, "file_missing") for _, name in texts if name not in used)
 
 
-def _lines_of(root: Path, relative: str, options: Options, used: set[str]) -> list[list[str]]:
-    """Return the words of each line of a picture's text file, and add the file to `used`."""
+def _lines_file(root: Path, relative: str, options: Options) -> list[str]:
+    """Return the path inside the source of a picture's text file; none when it is absent."""
     template = options.lines or usual_place(relative)
     found = locate(root, template, fields_of_path(relative, options.pattern)) if options.lines else []
     found = found or [path for path in (root / template,) if not options.lines and path.is_file()]
+    return [path.relative_to(root).as_posix() for path in found[:1]]
+
+
+def _lines_of(root: Path, relative: str, found: Sequence[str], options: Options) -> list[list[str]]:
+    """Return the words of each line of a picture's text file."""
     if not found:
         if options.without_lines:
             return []
         raise Refused("annotation_missing", relative)
-    used.add(found[0].relative_to(root).as_posix())
-    return [line.split() for line in found[0].read_text(encoding="utf-8-sig").splitlines()]
+    return [line.split() for line in (root / found[0]).read_text(encoding="utf-8-sig").splitlines()]
 
 
 def usual_place(relative: str) -> str:
