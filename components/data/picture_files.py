@@ -127,7 +127,7 @@ def _zip_members(path: Path, relative: str) -> Iterator[Member]:
                 if not info.is_dir():
                     yield Member(relative, info.filename, info.file_size, lambda i=info: archive.read(i))
     except zipfile.BadZipFile as error:
-        raise DataError(f"zip file is broken: {error}", where=relative, fix="fetch it again") from error
+        raise DataError(f"archive_unreadable: zip file is broken: {error}", where=relative, fix="fetch it again") from error
 
 
 def _tar_members(path: Path, relative: str) -> Iterator[Member]:
@@ -139,7 +139,7 @@ def _tar_members(path: Path, relative: str) -> Iterator[Member]:
                 elif not info.isdir():
                     yield Member(relative, info.name, info.size, _refuse_link)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"tar file is broken: {error}", where=relative, fix="fetch it again") from error
+        raise DataError(f"archive_unreadable: tar file is broken: {error}", where=relative, fix="fetch it again") from error
 
 
 def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

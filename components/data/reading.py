@@ -112,9 +112,9 @@ def resolve_inside(root: Path, relative: str) -> Path:
     try:
         stays = path.resolve().is_relative_to(root.resolve())
     except RuntimeError as error:  # Python's word for a loop of links
-        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+        raise DataError(f"link_cyclic: path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
     if PurePosixPath(relative).is_absolute() or not stays:
-        raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
+        raise DataError(f"path_escapes_source: path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
     return path
 
 
@@ -127,7 +127,7 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     found = [resolve_inside(root, path.relative_to(root).as_posix()) for path in sorted(root.glob(pattern))]
     files = [path for path in found if path.is_file()]
     if not files:
-        raise DatasetMissing(f"no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(f"file_missing: no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data")
     return files
 
 
