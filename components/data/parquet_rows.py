@@ -54,7 +54,8 @@ def _check_columns(found: list[str], wanted: list[str], relative: str) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise CardInvalid(
-            f"table_columns_missing: no column {', '.join(missing)}; the file has: {', '.join(found)}", where=relative,
+            f"table_columns_missing: no column {', '.join(missing)}; the file has: {', '.join(found)}",
+            where=relative,
             fix="mend the card's columns",
         )  # fmt: skip
 

@@ -102,7 +102,9 @@ def _beside(root: Path, volume: Path, pattern: str) -> Path:
 def _read_names(root: Path, table: NameTable) -> dict[int, str]:
     path = resolve_inside(root, table.file)
     if not path.is_file():
-        raise DatasetMissing("table_missing: name table is absent", where=str(path), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            "table_missing: name table is absent", where=str(path), fix="gmai sources; gmai sample-data"
+        )
     with path.open(newline="", encoding="utf-8") as handle:
         rows = csv.DictReader(handle)
         missing = {table.code, table.name} - set(rows.fieldnames or ())

@@ -114,7 +114,7 @@ def _lines_of(root: Path, relative: str, options: Options, used: set[str]) -> li
     """Return the words of each line of a picture's text file, and add the file to `used`."""
     template = options.lines or usual_place(relative)
     found = locate(root, template, fields_of_path(relative, options.pattern)) if options.lines else []
-    found = found or [path for path in (root / template,) if not options.lines and path.is_file()]
+    found = found or ([] if options.lines else locate(root, "{place}", {"place": template}))
     if not found:
         if options.without_lines:
             return []
