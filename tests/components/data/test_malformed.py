@@ -90,8 +90,10 @@ def test_each_malformed_input_gives_its_reason_or_is_read_by_a_rule(drill, maker
 def test_the_whole_drill_names_every_malformed_input(drill, tmp_path: Path) -> None:
     found = drill.summary(drill.tries("", 20, tmp_path))
     assert found["tries"] >= 200 and found["unnamed"] == 0 and found["ratio"] == found["target"] == 1
-    assert {"cmyk_to_rgb", "palette_to_rgb", "windowed", "black_for_white", "link_cyclic", "path_escapes_source",
-            "member_repeated", "mask_size_differs", "file_missing", "volume_not_finite"} <= found["reasons"].keys()  # fmt: skip
+    assert found["reasons"].keys() >= {
+        "cmyk_to_rgb", "palette_to_rgb", "windowed", "black_for_white", "link_cyclic", "path_escapes_source",
+        "member_repeated", "mask_size_differs", "file_missing", "volume_not_finite",
+    }  # fmt: skip
 
 
 def test_the_drill_tells_another_reason_and_none_from_the_expected_one(drill) -> None:
