@@ -124,10 +124,21 @@ def resolve_inside(root: Path, relative: str) -> Path:
     try:
         stays = path.resolve().is_relative_to(root.resolve())
     except RuntimeError as error:  # Python's word for a loop of links
-        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+        raise DataError(
+            f"link_cyclic: path is a loop of links: {relative!r}", where=str(root), fix="mend the link"
+        ) from error
     if PurePosixPath(relative).is_absolute() or not stays:
-        raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
+        raise DataError(
+            f"path_escapes_source: path leaves its source: {relative!r}",
+            where=str(root),
+            fix="mend the card or the link",
+        )
     return path
+
+
+def name_of(error: DataError) -> str:
+    """Return the reason with which an error's message begins, as `resolve_inside` writes it."""
+    return error.what.partition(":")[0]
 
 
 def find_files(root: Path, pattern: str) -> list[Path]:
@@ -138,8 +149,14 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     resolve_inside(root, pattern)
     found = [resolve_inside(root, path.relative_to(root).as_posix()) for path in sorted(root.glob(pattern))]
     files = [path for path in found if path.is_file()]
+    for path in found:
+        if not path.is_file() and path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
+            told = f"link_cyclic: a link to a folder above it: {path.name!r}"
+            raise DataError(told, where=str(root), fix="mend the link")
     if not files:
-        raise DatasetMissing(f"no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            f"file_missing: no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data"
+        )
     return files
 
 

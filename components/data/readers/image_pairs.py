@@ -13,7 +13,9 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.image import open_pixels, store
+from components.data.paths import locate
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -60,10 +62,9 @@ def _read_pair(
     root: Path, first: Path, second: Path, said: str, card: Card, max_side: int
 ) -> Iterator[Draft | Rejection]:
     paths = [path.relative_to(root).as_posix() for path in (first, second)]
-    if not second.is_file():
-        yield Rejection(paths[0], "second_image_missing")
-        return
     try:
+        if not locate(root, "{second}", {"second": paths[1]}):
+            raise Refused("second_image_missing", paths[1])
         pictures = [open_pixels(path) for path in (first, second)]
     except UNREADABLE as error:
         yield Rejection(paths[0], reason_of(error))
