@@ -2,10 +2,10 @@
 
 Real pictures of artifacts/records (made first, if absent) are written as files of a folder; the reader
 `image_pairs` turns them into records and Parquet shards as the stage does (hashes, checks, patients, splits,
-writing), and a bare loop decodes, resizes and encodes the same files. `ratio` is ours over the bare loop's pictures
-a second; both run in turn, several times, and the best of each counts. The second peer is `datasets.map` of Hugging
-Face, which does the bare loop's work over as many processes as ingest uses: `peer_ratio`. `python
-benchmarks/ingest_vs_decode.py [--pictures 600]`.
+writing), and a bare loop decodes, resizes and encodes the same files. `ratio` is ours over the bare loop's
+pictures a second; both run in turn, several times, and the best of each counts. The second peer is `datasets.map`
+of Hugging Face, which does the bare loop's work over as many processes as ingest uses: `peer_ratio`.
+`python benchmarks/ingest_vs_decode.py [--pictures 600]`.
 """
 
 from __future__ import annotations

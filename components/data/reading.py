@@ -67,7 +67,8 @@ class ReadContext:
         """Tell whether this reading wants the samples of a unit, before anything of it is decoded.
 
         `unit` is the path inside the source that they are said of; `own` are further files that no other unit
-        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in the order in which it yields them.
+        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in
+        the order in which it yields them.
         """
         return self.choose is None or self.choose(unit, own)
 
