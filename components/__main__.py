@@ -126,9 +126,9 @@ def sample_data() -> None:
 @app.command(rich_help_panel="Data")
 def sources(
     modality: Annotated[str, typer.Option(help="only this modality, such as CT")] = "",
-    status: Annotated[str, typer.Option(help="present or missing")] = "",
+    status: Annotated[str, typer.Option(help="present, missing or unfinished")] = "",
 ) -> None:
-    """List the dataset cards: present or missing, how to obtain them, their terms."""
+    """List the dataset cards: present, missing or unfinished, how to obtain them, their terms."""
     from components.data.source_list import print_sources
     from components.settings import load_settings
 

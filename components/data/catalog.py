@@ -9,6 +9,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -54,12 +55,38 @@ def card_files(folder: Path = CARDS) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        if not path.is_file():
+            continue
         if path.stem in found:
             raise DuplicateDataset(
                 f"two cards are named {path.stem!r}", where=f"{found[path.stem]} and {path}", fix="rename one"
             )
         found[path.stem] = path
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A card's file and what it holds: the card, or None and in one line why it is none yet."""
+
+    name: str
+    card: Card | None
+    fault: str = ""
+
+
+def survey_cards(folder: Path = CARDS) -> list[Found]:
+    """Read every card, in name order, and pass over none: one that does not fit is listed with its fault.
+
+    What a run selects is read by `load_cards`, which raises. Raises DuplicateDataset as `card_files` does.
+    """
+    return [_found(name, path) for name, path in card_files(folder).items()]
+
+
+def _found(name: str, path: Path) -> Found:
+    try:
+        return Found(name, load_card(path))
+    except CardInvalid as error:
+        return Found(name, None, " ".join(error.what.split()))
 
 
 def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list[Card]:
