@@ -148,10 +148,10 @@ def source_add(folder: Annotated[Path, typer.Argument(help="the data set's files
 @source.command("check")
 def source_check(card: Annotated[str, typer.Argument(help="a card's name or its YAML file")]) -> None:
     """Read ten records of a source and show them in an HTML page with boxes and text."""
-    from components.data.source_page import write_source_page
+    from components.data.source_page import check_source
     from components.settings import load_settings
 
-    typer.echo(write_source_page(load_settings(), card))
+    check_source(load_settings(), card)
 
 
 @app.command("accept-corpus", rich_help_panel="Data")

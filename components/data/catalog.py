@@ -22,6 +22,7 @@ from components.errors import CardInvalid, DuplicateDataset
 from components.records import Record
 
 CARDS = Path("conf/sources")
+MOST_NAMES = 40  # that an error lists
 
 
 class Reader(Protocol):
@@ -97,7 +98,8 @@ def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list
     files = card_files(folder)
     for name in names or ():
         if name not in files:
-            raise CardInvalid(f"no card named {name!r}{_near(name, list(files))}", where=str(folder))
+            told = f"no card named {name!r}{_near(name, list(files))}"
+            raise CardInvalid(told, where=str(folder), fix="gmai sources")
     cards = [load_card(files[name]) for name in (names if names is not None else files)]
     for card in cards:
         parse_options(find_reader(card.reader).Options, card)
@@ -106,4 +108,6 @@ def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list
 
 def _near(name: str, known: Sequence[str]) -> str:
     matches = difflib.get_close_matches(name, known, n=3)
-    return f"; near matches: {', '.join(matches)}" if matches else f"; known: {', '.join(known)}"
+    if matches or len(known) > MOST_NAMES:
+        return f"; near matches: {', '.join(matches)}" if matches else f", nor any like it, among {len(known)}"
+    return f"; known: {', '.join(known)}"
