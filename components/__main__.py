@@ -220,12 +220,19 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
 def withdraw(
     patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
     source: Annotated[str, typer.Option(help="name of a card")] = "",
+    patient_id: Annotated[
+        str, typer.Option(help="the patient's own id, as the files have it; - reads it from standard input")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(help="of --patient-id: the card's patient.namespace, or its name")
+    ] = "",
 ) -> None:
     """Leave a patient or a source out of every later run, and list the models that saw them."""
     from components.registry.withdrawal import print_withdrawal
     from components.settings import load_settings
 
-    print_withdrawal(load_settings(), patient=patient, source=source)
+    own = sys.stdin.readline().strip() if patient_id == "-" else patient_id
+    print_withdrawal(load_settings(), patient=patient, source=source, patient_id=own, namespace=namespace)
 
 
 @app.command(rich_help_panel="Registry")
