@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from components.errors import CardInvalid
 from components.records import NOT_STATED, Department, Language, Modality, Side, Split, Task
-from components.settings import Frozen, Share
+from components.settings import Frozen, Share, Words
 
 
 def _answer(value: Any) -> Any:
@@ -117,7 +117,7 @@ class Card(Frozen):
         default_factory=dict,
         description='source label -> canonical term; "left x" and "right x" give the side; "" drops the label',
     )
-    vocabulary: tuple[str, ...] = Field(default=(), description="canonical terms beyond those of label_map")
+    vocabulary: Words = Field(default=(), description="canonical terms beyond those of label_map")
     facts: dict[str, str] = Field(default_factory=dict, description="statements true of every record")
     patient: PatientRule
     split: Annotated[FixedSplit | SharesSplit, Field(discriminator="rule")]
