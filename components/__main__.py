@@ -126,9 +126,9 @@ def sample_data() -> None:
 @app.command(rich_help_panel="Data")
 def sources(
     modality: Annotated[str, typer.Option(help="only this modality, such as CT")] = "",
-    status: Annotated[str, typer.Option(help="present or missing")] = "",
+    status: Annotated[str, typer.Option(help="present, missing or unfinished")] = "",
 ) -> None:
-    """List the dataset cards: present or missing, how to obtain them, their terms."""
+    """List the dataset cards: present, missing or unfinished, how to obtain them, their terms."""
     from components.data.source_list import print_sources
     from components.settings import load_settings
 
@@ -148,10 +148,10 @@ def source_add(folder: Annotated[Path, typer.Argument(help="the data set's files
 @source.command("check")
 def source_check(card: Annotated[str, typer.Argument(help="a card's name or its YAML file")]) -> None:
     """Read ten records of a source and show them in an HTML page with boxes and text."""
-    from components.data.source_page import write_source_page
+    from components.data.source_page import check_source
     from components.settings import load_settings
 
-    typer.echo(write_source_page(load_settings(), card))
+    check_source(load_settings(), card)
 
 
 @app.command("accept-corpus", rich_help_panel="Data")
@@ -220,12 +220,19 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
 def withdraw(
     patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
     source: Annotated[str, typer.Option(help="name of a card")] = "",
+    patient_id: Annotated[
+        str, typer.Option(help="the patient's own id, as the files have it; - reads it from standard input")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(help="of --patient-id: the card's patient.namespace, or its name")
+    ] = "",
 ) -> None:
     """Leave a patient or a source out of every later run, and list the models that saw them."""
     from components.registry.withdrawal import print_withdrawal
     from components.settings import load_settings
 
-    print_withdrawal(load_settings(), patient=patient, source=source)
+    own = sys.stdin.readline().strip() if patient_id == "-" else patient_id
+    print_withdrawal(load_settings(), patient=patient, source=source, patient_id=own, namespace=namespace)
 
 
 @app.command(rich_help_panel="Registry")

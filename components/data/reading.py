@@ -114,9 +114,8 @@ def parse_options(model: type[OptionsModel], card: Card) -> OptionsModel:
         return model.model_validate(card.options)
     except ValidationError as error:
         where = f"conf/sources/{card.name}.yaml, options of reader {card.reader}"
-        raise CardInvalid(
-            f"options do not fit: {explain(error, model)}", where=where, fix="gmai sources"
-        ) from error
+        fix = f"docs/readers/{card.reader}.md; then gmai source check {card.name}"
+        raise CardInvalid(f"options do not fit: {explain(error, model)}", where=where, fix=fix) from error
 
 
 def resolve_inside(root: Path, relative: str) -> Path:

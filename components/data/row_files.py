@@ -23,7 +23,7 @@ from components.data.json_rows import iterate_json
 from components.data.reading import Rejection, find_files
 from components.errors import CardInvalid, DataError
 from components.records import Language, Split
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 MAX_LINE = LONGEST_CELL  # characters of one JSONL line
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "|"}
@@ -53,13 +53,11 @@ class Table(FileGroup):
     delimiter: str = Field(
         default="", description="of a delimited table; by ending: , of .csv, tab of .tsv, | of .txt"
     )
-    header: tuple[str, ...] = Field(
-        default=(), description="column names of a delimited table without a header line"
-    )
+    header: Words = Field(default=(), description="column names of a delimited table without a header line")
     encoding: str = Field(
         default="utf-8", description="Python's name of the encoding; a byte-order mark is dropped"
     )
-    only: dict[str, tuple[str, ...]] = Field(
+    only: dict[str, Words] = Field(
         default_factory=dict, description="column -> values; rows with others are left out uncounted"
     )
 

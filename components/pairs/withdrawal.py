@@ -50,14 +50,21 @@ def load_withdrawn(path: Path = TOMBSTONES) -> Withdrawn:
         ) from error
 
 
+def check_named(*, patient: str, source: str) -> None:
+    """Raise DataError when neither a patient nor a source is named."""
+    if not patient and not source:
+        raise DataError(
+            "nothing to withdraw", fix="gmai withdraw --patient KEY, --patient-id ID, or --source NAME"
+        )
+
+
 def add_withdrawn(*, patient: str = "", source: str = "", path: Path = TOMBSTONES) -> Withdrawn:
     """Add a patient, a source or both to the list, by rename; return the whole list.
 
     Raises:
         DataError: neither is given.
     """
-    if not patient and not source:
-        raise DataError("nothing to withdraw", fix="gmai withdraw --patient KEY, or --source NAME")
+    check_named(patient=patient, source=source)
     known = load_withdrawn(path)
     grown = Withdrawn(
         patients=tuple(sorted({*known.patients, *([patient] if patient else [])})),

@@ -6,7 +6,7 @@ raise, contradictions raise, and secrets come from the environment alone and nev
 
 from __future__ import annotations
 
-from components.settings.base import Frozen, Positive, Share
+from components.settings.base import Frozen, Positive, Share, Words
 from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
@@ -68,6 +68,7 @@ __all__ = [
     "Training",
     "Vision",
     "VisionInitialisation",
+    "Words",
     "compose",
     "is_tracking_chosen",
     "language_model_key",

@@ -31,7 +31,7 @@ from components.data.tables import TableFormat, read_rows
 from components.data.tiles import TileOptions, cut_tiles
 from components.errors import DatasetMissing
 from components.records import Department, Modality, Record, Task
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
 
@@ -44,10 +44,10 @@ class Row(Frozen):
     department: Department | None = None
     task: Task | None = None
     body_part: str = ""
-    labels: tuple[str, ...] = ()
-    absent_labels: tuple[str, ...] = ()
+    labels: Words = ()
+    absent_labels: Words = ()
     facts: dict[str, str] = Field(default_factory=dict)
-    tile_labels: tuple[str, ...] = Field(default=(), description="labels that hold for every tile")
+    tile_labels: Words = Field(default=(), description="labels that hold for every tile")
     tiles: TileOptions | None = None
 
 

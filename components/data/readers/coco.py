@@ -27,6 +27,7 @@ from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split
+from components.settings import Words
 
 VERSION = 1
 PORTIONS = True
@@ -36,13 +37,13 @@ Item = TypeVar("Item")
 class Options(AnnotatedOptions):
     """Where the JSON files and the pictures lie."""
 
-    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the JSON files")
+    annotations: Words = Field(min_length=1, description="globs of the JSON files")
     image: str = Field(
         default="{folder}/{file_name}",
         description="template of the picture's path over the JSON file's; `file_name` is what the JSON states, "
         "`file_stem` that without its folder and ending",
     )
-    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those not listed are refused")
+    images: Words = Field(default=(), description="globs of all pictures; those not listed are refused")
     annotation_splits: dict[str, Split] = Field(
         default_factory=dict, description="glob of a JSON file -> split of its pictures"
     )

@@ -18,6 +18,7 @@ from components.data.paths import find_all
 from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 PORTIONS = True
@@ -26,7 +27,7 @@ PORTIONS = True
 class Options(PictureOptions, PathClasses):
     """Where the pictures lie and how a path tells the class."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures; `**` is any depth")
+    images: Words = Field(min_length=1, description="globs of the pictures; `**` is any depth")
     class_depth: int | None = Field(
         default=-1,
         description="which folder of the path is the class: 0 the first, -1 the one that holds the file",

@@ -31,7 +31,7 @@ from components.data.reading import (
 from components.data.tiles import TileOptions, cut_tiles
 from components.data.windows import WindowName, bounds, to_grey
 from components.records import Department, Modality, Record, Region, Task
-from components.settings import Frozen, Share
+from components.settings import Frozen, Share, Words
 
 VERSION = 1
 PORTIONS = True
@@ -49,7 +49,7 @@ class Group(TileOptions):
     modality: Modality | None = None
     department: Department | None = None
     task: Task | None = None
-    labels: tuple[str, ...] = ()
+    labels: Words = ()
     body_part: str = ""
     facts: dict[str, str] = Field(default_factory=dict)
 

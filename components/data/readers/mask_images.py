@@ -33,6 +33,7 @@ from components.data.reading import (
 )
 from components.data.tables import TableFormat, is_blank, read_rows
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 PORTIONS = True
@@ -86,7 +87,7 @@ class RunTable(PictureTable):
 class Options(PictureOptions):
     """The pictures and their masks."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures")
+    images: Words = Field(min_length=1, description="globs of the pictures")
     layers: tuple[Layer, ...] = ()
     runs: RunTable | None = None
     crops: CropTable | None = None

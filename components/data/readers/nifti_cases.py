@@ -33,7 +33,7 @@ from components.data.volume_records import (
 )
 from components.data.windows import WindowName
 from components.records import Modality, Record
-from components.settings import Frozen, Positive
+from components.settings import Frozen, Positive, Words
 
 VERSION = 1
 PORTIONS = True
@@ -44,17 +44,15 @@ class Images(Frozen):
     """The image files of one kind: one sequence, one modality."""
 
     path: str = Field(description="template of the files, such as imagesTr/{case}_0000.nii.gz (case_paths.py)")
-    exclude: tuple[str, ...] = Field(default=(), description="globs of files that `path` must not take")
+    exclude: Words = Field(default=(), description="globs of files that `path` must not take")
     optional: bool = Field(default=False, description="no error when no file matches")
     sequence: str = Field(default="", description="the fact `sequence`, such as T1-weighted, FLAIR")
-    channels: tuple[str, ...] = Field(
-        default=(), description="sequences along the fourth axis, in order; '' leaves one out"
-    )
+    channels: Words = Field(default=(), description="sequences along the fourth axis, in order; '' leaves one out")
     every_frame: Positive | None = Field(
         default=None, description="the fourth axis is time: every how manieth frame is read"
     )
     labels: str | None = Field(default=None, description="its own label template; '' is none")
-    classes: tuple[str, ...] = Field(default=(), description="canonical labels true of every image")
+    classes: Words = Field(default=(), description="canonical labels true of every image")
     modality: Modality | None = Field(default=None, description="defaults to the card's")
     windows: tuple[WindowName, ...] = Field(default=(), description="defaults to the options'")
     background: float | None = Field(default=None, description="defaults to the options'")

@@ -26,7 +26,7 @@ from components.data.pictures import PictureOptions, finish_pictures, open_pictu
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.data.segments import SegmentTable, Timeline, read_timeline
 from components.records import Record
-from components.settings import Positive
+from components.settings import Positive, Words
 
 VERSION = 1
 PORTIONS = True
@@ -38,8 +38,8 @@ Array = np.ndarray[Any, Any]
 class Options(PictureOptions, PathClasses):
     """Where videos or folders of frames lie, which frames are taken, and how a path tells the class."""
 
-    videos: tuple[str, ...] = Field(default=(), description="globs of video files")
-    frames: tuple[str, ...] = Field(default=(), description="globs of frames; those of one folder are a video")
+    videos: Words = Field(default=(), description="globs of video files")
+    frames: Words = Field(default=(), description="globs of frames; those of one folder are a video")
     every: Positive = Field(default=1, description="take every n-th frame")
     start: int = Field(default=0, ge=0, description="number of the first frame to take")
     most: int = Field(default=0, ge=0, description="at most so many frames of a video; 0 is all")

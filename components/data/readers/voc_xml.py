@@ -24,6 +24,7 @@ from components.data.paths import check_stays, fields_of_path, locate_one
 from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 PORTIONS = True
@@ -33,12 +34,12 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 class Options(AnnotatedOptions):
     """Where annotations and pictures lie."""
 
-    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the XML files")
+    annotations: Words = Field(min_length=1, description="globs of the XML files")
     image: str = Field(
         default="{parent}/JPEGImages/{filename}",
         description="template of the picture's path over the XML file's; `filename` is what the XML states",
     )
-    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those without XML are refused")
+    images: Words = Field(default=(), description="globs of all pictures; those without XML are refused")
     first_pixel: int = Field(default=1, ge=0, le=1, description="number of the first row and column")
     skip_difficult: bool = Field(default=False, description="leave objects marked difficult out")
     complete: bool = Field(default=False, description="every object of the card's labels has its box")

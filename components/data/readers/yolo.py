@@ -32,6 +32,7 @@ from components.data.reading import (
 )
 from components.errors import DataError
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 PORTIONS = True
@@ -40,14 +41,14 @@ PORTIONS = True
 class Options(PictureOptions):
     """Where pictures, lines and class names lie."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures")
+    images: Words = Field(min_length=1, description="globs of the pictures")
     lines: str = Field(
         default="", description="template of a picture's text file over its path; empty is YOLO's own place"
     )
-    all_lines: tuple[str, ...] = Field(
+    all_lines: Words = Field(
         default=(), description="globs of all text files; those whose picture is absent are refused"
     )
-    names: tuple[str, ...] = Field(default=(), description="class names, from class 0 on")
+    names: Words = Field(default=(), description="class names, from class 0 on")
     names_file: str = Field(
         default="", description="instead: data.yaml with `names`, or a text file, a name a line"
     )

@@ -26,7 +26,7 @@ def reasons_in(path):
     return {*REASON.findall(text), *(f"table_{name}" for name in TABLE_FAULT.findall(text))}
 
 
-@pytest.mark.parametrize("name", [*READERS, "pictures"])
+@pytest.mark.parametrize("name", [*READERS, "pictures", "instance_mask", "image_pairs", "captioned_images"])
 def test_the_card_on_the_page_fits_its_reader(name):
     (block,) = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{name}.md").read_text(), flags=re.DOTALL)
     raw = yaml.safe_load(block)
