@@ -74,7 +74,7 @@ def band_of_years(cell: str) -> str:
 
 
 def under_profile(dataset: Any) -> Any:
-    """Return the ALLOWED_TAGS of a header under the Basic profile, as a new Dataset; the given one stays as it was.
+    """Return the ALLOWED_TAGS of a header under the Basic profile, as a new Dataset; the given one stays.
 
     Nothing else of the header is copied, so sequences, private elements, dates and UIDs need no action of theirs;
     a tag that somebody adds to the list and that the profile removes or replaces is not told either.

@@ -1,10 +1,10 @@
 """Where a person may stand in a path, the path is hidden: its patient's part becomes a keyed hash.
 
-A path is shown as it is only when its source's people are public: the card says `identities: public`, or its terms let
-anybody pass the files on. Every other card, also one that says nothing, is protected. Of a protected path there stays
-what the card's patient rule vouches for: around the group of a `pattern` the rest; otherwise the suffix alone. A
-hidden path is unique, folders stay apart, and all paths of a patient hold the same hash. What it stood for is kept on
-this disk alone, in `var/private/<source>.jsonl` (`PrivateNames`).
+A path is shown as it is only when its source's people are public: the card says `identities: public`, or its
+terms let anybody pass the files on. Every other card, also one that says nothing, is protected. Of a protected
+path there stays what the card's patient rule vouches for: around the group of a `pattern` the rest; otherwise the
+suffix alone. A hidden path is unique, and all paths of a patient whom a rule finds in them hold the same hash.
+What it stood for is kept on this disk alone, in `var/private/<source>.jsonl` (`PrivateNames`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from components.data.card import Card
 from components.data.deidentify import keyed_hash
 from components.data.terms import allows
 
-SUFFIXES = frozenset(
-    "avi bmp csv dcm dicom gif gz h5 hdr ima img jpeg jpg json jsonl mat mha mhd mkv mp4 nii npy npz nrrd ome parquet"
-    " png raw seg svs tar tif tiff tsv txt webp wmv xlsx xml yaml zip".split()
-)
+SUFFIXES = frozenset((
+    "avi", "bmp", "csv", "dcm", "dicom", "gif", "gz", "h5", "hdr", "ima", "img", "jpeg", "jpg", "json", "jsonl",
+    "mat", "mha", "mhd", "mkv", "mp4", "nii", "npy", "npz", "nrrd", "ome", "parquet", "png", "raw", "seg",
+    "svs", "tar", "tif", "tiff", "tsv", "txt", "webp", "wmv", "xlsx", "xml", "yaml", "zip",
+))  # fmt: skip
 # Words by which readers name a part of a file; all else in a part (a row's own id, a label) may be somebody's.
-PART_WORDS = frozenset(
-    "annotation axial category coronal frame image level page phase question row sagittal series set slice test tile"
-    " time train turn val".split()
-)
+PART_WORDS = frozenset((
+    "annotation", "axial", "category", "coronal", "frame", "image", "level", "page", "phase", "question", "row",
+    "sagittal", "series", "set", "slice", "test", "tile", "time", "train", "turn", "val",
+))  # fmt: skip
 PLACE = re.compile(r"\d{1,6}(?:-\d{1,6})*")
 SHORTEST_WORD = 3
 
@@ -74,7 +75,9 @@ def hide_part(part: str, card: Card, secret: bytes) -> str:
 
     words = re.split(r"([/ ])", part)
     marks = [*words[1::2], ""]
-    told = (shown(word, before) if word else "" for word, before in zip(words[::2], ["", *words[::2]], strict=False))
+    told = (
+        shown(word, before) if word else "" for word, before in zip(words[::2], ["", *words[::2]], strict=False)
+    )
     return "".join(word + mark for word, mark in zip(told, marks, strict=True))
 
 
@@ -111,7 +114,9 @@ def _without_words(path: str, patient: str, token: str) -> str:
     words = {word for word in re.split(r"[^A-Za-z0-9]+", patient) if len(word) >= SHORTEST_WORD}
     for word in sorted(words, key=lambda word: (-len(word), word)):
         pieces = re.split(rf"({re.escape(token)})", hidden)
-        hidden = "".join(p if p == token else re.sub(re.escape(word), token, p, flags=re.IGNORECASE) for p in pieces)
+        hidden = "".join(
+            p if p == token else re.sub(re.escape(word), token, p, flags=re.IGNORECASE) for p in pieces
+        )
     return hidden
 
 

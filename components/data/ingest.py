@@ -18,10 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.data.burned_in import screen_samples
 from components.data.card import Card
 from components.data.catalog import card_files, find_reader, load_cards
 from components.data.deidentify import keyed_hash
-from components.data.reading import ReadContext, Rejection, resolve_inside
+from components.data.hidden_paths import hide_message
+from components.data.privacy import (
+    PUBLIC_KEY_WARNING,
+    check_patient_key,
+    keep_names,
+    open_screen,
+    privacy_stamp,
+    quiet_libraries,
+)
+from components.data.reading import ReadContext, Rejection, hide_rejections, resolve_inside
 from components.data.terms import allows, strictest_terms
 from components.errors import (
     ChecksumMismatch,
@@ -32,7 +42,7 @@ from components.errors import (
     TooManyRejected,
 )
 from components.records import Record, record_schema, to_rows
-from components.settings import Settings, load_secrets
+from components.settings import BurnedInText, Settings, load_secrets
 from components.tracking.commit import folder_aside, write_json
 from components.tracking.digest import digest_file, digest_json, digest_tree
 from components.tracking.stage import open_stage
@@ -42,14 +52,16 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "annotation_files", "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables", "deidentify",
-    "delimited", "dialogue", "dicom", "dicom_frames", "dicom_references", "dicom_volumes", "faults", "image",
-    "json_rows", "json_stream", "label_canvas", "markup", "mask_codes", "masks", "metaimage", "mimic_studies",
-    "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths", "picture_files", "pictures",
-    "question_rows", "reading", "report_text", "row_files", "row_mapping", "row_store", "said_rows", "segments",
-    "slices", "slide_shapes", "slides", "spreadsheet", "tables", "text_records", "tiles", "volume_files",
-    "volume_records", "volumes", "windows",
+    "annotation_files", "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables",
+    "deidentify", "delimited", "dialogue", "dicom", "dicom_frames", "dicom_references", "dicom_volumes",
+    "faults", "hidden_paths", "image", "json_rows", "json_stream", "label_canvas", "markup", "mask_codes",
+    "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths",
+    "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files", "row_mapping",
+    "row_store", "said_rows", "scrub", "segments", "slices", "slide_shapes", "slides", "spreadsheet", "tables",
+    "terms", "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
+# What decides them after the reader.
+SCREENING_CODE = ("burned_in",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,8 @@ class SourceJob:
     max_side: int
     shard_bytes: int
     secret: bytes
+    private: Path = Path("var/private")
+    burned_in: BurnedInText = BurnedInText()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +91,20 @@ class SourceResult:
     seconds: float = 0.0
     was_kept: bool = False
     error: str = ""
+    privacy: dict[str, Any] = field(default_factory=dict)
 
 
 def run_ingest(settings: Settings) -> None:
     """Bring `artifacts/records` up to date with the selected sources.
 
     Raises:
+        ConfigError: people are protected in a source and the patient key is the public default.
         DatasetMissing: a selected source has no folder.
         DataError: a source could not be read, or one patient is in two splits; the others are committed.
     """
     output = settings.work_root / "records"
     cards, dropped = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
+    check_patient_key(cards, load_secrets())
     check_present(cards, settings.corpus.data_root)
     # The selected cards alone: another card is no input of this corpus, and must not make its records look old.
     files = card_files()
@@ -118,7 +135,8 @@ def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[S
     return [
         SourceJob(
             card=card, root=data_root / card.name, output=output / card.name, max_side=ingest.max_side,
-            shard_bytes=ingest.shard_megabytes << 20, secret=secret,
+            shard_bytes=ingest.shard_megabytes << 20, secret=secret, private=Path(ingest.private),
+            burned_in=ingest.burned_in_text,
         )
         for card in cards
     ]  # fmt: skip
@@ -150,14 +168,17 @@ def remove_others(output: Path, names: Sequence[str]) -> None:
 
 def source_digest(job: SourceJob) -> str:
     """Return the digest of everything that decides a source's records."""
-    code = [*(CODE / f"{name}.py" for name in SHARED_CODE), CODE / "readers" / f"{job.card.reader}.py"]
+    code = [
+        *(CODE / f"{name}.py" for name in (*SHARED_CODE, *SCREENING_CODE)),
+        CODE / "readers" / f"{job.card.reader}.py",
+    ]
     return digest_json(
         {
             "card": job.card.model_dump(mode="json"),
             "reader": find_reader(job.card.reader).VERSION,
             "code": [digest_file(path) for path in (*code, CODE.parent / "records.py")],
             "raw": digest_tree(job.root),
-            "settings": [job.max_side, job.shard_bytes],
+            "settings": [job.max_side, job.shard_bytes, job.burned_in.model_dump(mode="json")],
             "key": keyed_hash(job.secret, "digest of the key"),
         }
     )
@@ -207,12 +228,15 @@ def update_source(job: SourceJob) -> SourceResult:
         was_kept = manifest is not None
         if manifest is None:
             check_checksums(job.card, job.root)
-            manifest = _read_source(job, digest)
+            with quiet_libraries():
+                manifest = _read_source(job, digest)
     except ProjectError as error:
-        return SourceResult(job.card.name, job.card.modality, error=str(error))
+        told = hide_message(str(error), job.root, job.card, job.secret)
+        return SourceResult(job.card.name, job.card.modality, error=told)
     return SourceResult(
         job.card.name, job.card.modality, read=manifest["read"], kept=manifest["kept"],
         rejected=manifest["rejected"], digest=digest, seconds=time.perf_counter() - started, was_kept=was_kept,
+        privacy=manifest["privacy"],
     )  # fmt: skip
 
 
@@ -236,12 +260,14 @@ def check_checksums(card: Card, root: Path) -> None:
 
 
 def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
-    context = ReadContext(max_side=job.max_side, secret=job.secret)
     refused: list[Rejection] = []
-    with folder_aside(job.output) as scratch:
+    screen = open_screen(job.burned_in)
+    with folder_aside(job.output) as scratch, keep_names(job.card, job.private) as names:
+        context = ReadContext(max_side=job.max_side, secret=job.secret, names=names)
         with ShardWriter(scratch, record_schema(), shard_bytes=job.shard_bytes) as writer:
             samples = find_reader(job.card.reader).read(job.root, job.card, context)
-            for row in to_rows(keep_records(samples, refused)):
+            told = screen_samples(hide_rejections(samples, job.card, context), screen)
+            for row in to_rows(keep_records(told, refused)):
                 writer.write(row)
         reasons = Counter(rejection.reason for rejection in refused)
         check_tolerance(job.card, kept=writer.num_rows, reasons=reasons)
@@ -250,6 +276,7 @@ def _read_source(job: SourceJob, digest: str) -> dict[str, Any]:
         manifest = {
             "source": job.card.name, "digest": digest, "read": writer.num_rows + len(refused),
             "kept": writer.num_rows, "rejected": dict(sorted(reasons.items())),
+            "privacy": privacy_stamp(job.card, context, screen),
         }  # fmt: skip
         write_json(scratch / "manifest.json", manifest)
     return manifest
@@ -310,7 +337,10 @@ def check_patients(records: Path) -> None:
 
 def summary(result: SourceResult) -> dict[str, Any]:
     """What the stage's manifest says of a source: the same whether it was read or kept."""
-    return {"digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected}
+    return {
+        "digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected,
+        "privacy": result.privacy,
+    }  # fmt: skip
 
 
 def origin_of(card: Card) -> dict[str, Any]:
@@ -326,6 +356,7 @@ def print_results(results: Sequence[SourceResult]) -> None:
     from rich.table import Table
 
     table = Table("source", "modality", "read", "kept", "rejected", "seconds", "", title="ingest")
+    table.caption = PUBLIC_KEY_WARNING if load_secrets().has_public_key else None
     table.columns[-1].no_wrap = True
     for r in results:
         state = "[red]failed[/]" if r.error else "[dim]not read again[/]" if r.was_kept else "read"

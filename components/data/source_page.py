@@ -17,7 +17,8 @@ from components.data.catalog import find_reader, load_cards
 from components.data.contact_sheet import draw_record
 from components.data.image import encode_png
 from components.data.ingest import check_present, keep_records
-from components.data.reading import ReadContext, Rejection, parse_options
+from components.data.privacy import check_patient_key, quiet_libraries
+from components.data.reading import ReadContext, Rejection, hide_rejections, parse_options
 from components.data.source_list import terms_in_words
 from components.records import Record
 from components.settings import Settings, load_secrets
@@ -35,14 +36,18 @@ STYLE = (
 def write_source_page(settings: Settings, name: str, *, pages: Path = PAGES) -> Path:
     """Read ten records of a card (by name, or its YAML file) and write their page; returns its path.
 
-    Raises CardInvalid when the card or its options do not fit, DatasetMissing when its files are not here.
+    Raises CardInvalid when the card or its options do not fit, DatasetMissing when its files are not here,
+    ConfigError when its people are protected and the patient key is the public default.
     """
     card = _find_card(name)
     check_present([card], settings.corpus.data_root)
+    check_patient_key([card], load_secrets())
     context = ReadContext(settings.ingest.max_side, load_secrets().patient_key.get_secret_value().encode())
     samples = find_reader(card.reader).read(settings.corpus.data_root / card.name, card, context)
+    told = hide_rejections(samples, card, context)
     refused: list[Rejection] = []
-    records = list(islice(keep_records(islice(samples, MOST_SAMPLES), refused), NUM_RECORDS))
+    with quiet_libraries():
+        records = list(islice(keep_records(islice(told, MOST_SAMPLES), refused), NUM_RECORDS))
     path = pages / f"{card.name}.html"
     write_bytes(path, render_page(card, records, refused).encode())
     return path

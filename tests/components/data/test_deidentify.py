@@ -88,7 +88,8 @@ def test_an_allowed_tag_with_free_text_says_nothing():
         "NumberOfFrames": "1",
     }
     assert header_facts(header(tags)) == {}
-    assert header_facts(header({"TransducerType": "CURVED LINEAR", "Laterality": "R", "NumberOfFrames": "12"})) == {
+    plain = {"TransducerType": "CURVED LINEAR", "Laterality": "R", "NumberOfFrames": "12"}
+    assert header_facts(header(plain)) == {
         "transducer": "curved linear", "laterality": "right", "frames": "12",
     }  # fmt: skip
 
