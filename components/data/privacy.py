@@ -42,14 +42,17 @@ def check_patient_key(cards: Iterable[Card], secrets: Secrets) -> None:
 def quiet_libraries() -> Generator[None]:
     """Keep pydicom's warnings off the terminal: they quote the header's values."""
     logger = logging.getLogger("pydicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.addFilter(_nothing)  # not its level: pydicom sets that when it is first imported
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
             yield
     finally:
-        logger.setLevel(before)
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 
+from components.data.burned_in import screen_samples
 from components.data.card import Card, load_card
 from components.data.catalog import find_reader, load_cards
 from components.data.contact_sheet import draw_record
 from components.data.image import encode_png
 from components.data.ingest import check_present, keep_records
-from components.data.privacy import check_patient_key, quiet_libraries
+from components.data.privacy import check_patient_key, open_screen, quiet_libraries
 from components.data.reading import ReadContext, Rejection, hide_rejections, parse_options
 from components.data.source_list import terms_in_words
 from components.records import Record
@@ -44,7 +45,7 @@ def write_source_page(settings: Settings, name: str, *, pages: Path = PAGES) -> 
     check_patient_key([card], load_secrets())
     context = ReadContext(settings.ingest.max_side, load_secrets().patient_key.get_secret_value().encode())
     samples = find_reader(card.reader).read(settings.corpus.data_root / card.name, card, context)
-    told = hide_rejections(samples, card, context)
+    told = screen_samples(hide_rejections(samples, card, context), open_screen(settings.ingest.burned_in_text))
     refused: list[Rejection] = []
     with quiet_libraries():
         records = list(islice(keep_records(islice(told, MOST_SAMPLES), refused), NUM_RECORDS))

@@ -84,10 +84,8 @@ def test_what_hidden_paths_stand_for_is_readable_by_the_owner_alone(tmp_path):
     folder = tmp_path / "private"
     with open_private(folder, "s") as file:
         context = ReadContext(max_side=8, secret=KEY, names=PrivateNames(file))
-        samples = hide_rejections(
-            iter([Rejection(PATH, "file_empty"), Rejection(PATH, "file_empty")]), card_of(), context
-        )
-        (first, _) = list(samples)
+        refused = Rejection(PATH, "file_empty")
+        (first, _) = hide_rejections(iter([refused, refused]), card_of(), context)
     assert stat.S_IMODE((folder / "s.jsonl").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [json.loads(line) for line in (folder / "s.jsonl").read_text().splitlines()] == [
