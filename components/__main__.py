@@ -154,6 +154,21 @@ def source_check(card: Annotated[str, typer.Argument(help="a card's name or its 
     check_source(load_settings(), card)
 
 
+@source.command("names")
+def source_names(
+    name: Annotated[str, typer.Argument(help="a card's name")],
+    hidden: Annotated[
+        list[str] | None, typer.Argument(help="hidden paths, or parts of them; all when none")
+    ] = None,
+) -> None:
+    """Say what a protected source's hidden paths stand for: on this terminal alone, from this disk alone."""
+    from components.data.hidden_paths import find_names
+    from components.settings import load_settings
+
+    for shown, stated in find_names(Path(load_settings().ingest.private), name, hidden or ()):
+        typer.echo(f"{shown}\t{stated}")
+
+
 @app.command("accept-corpus", rich_help_panel="Data")
 def accept_corpus() -> None:
     """Make the checked corpus the one that the drift of later ones is measured from."""

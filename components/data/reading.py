@@ -11,8 +11,9 @@ from __future__ import annotations
 import fnmatch
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -22,7 +23,9 @@ from pydantic import BaseModel, ValidationError
 from components.data.card import Card, FixedSplit, explain
 from components.data.deidentify import keyed_hash
 from components.data.faults import Refused
+from components.data.hidden_paths import PrivateNames, hide_part, hide_path, hide_where
 from components.data.image import difference_hash, encode_png, pixel_hash
+from components.data.scrub import scrub, scrub_questions
 from components.errors import CardInvalid, DataError, DatasetMissing
 from components.records import NOT_STATED, SPLITS, Record, Region, SourceQuestion, stable_id
 
@@ -56,11 +59,14 @@ class Rejection:
 class ReadContext:
     """What every reader needs beside its card: the longest stored side in pixels and the patient key.
 
-    `choose` decides which units a reading takes (`portions.py`); without it, all.
+    `scrubbed` counts what `finish` takes out of texts, by kind; `names` keeps what hidden paths stand for;
+    `choose` decides which units a reading takes (`portions.py`), without it all.
     """
 
     max_side: int
     secret: bytes
+    scrubbed: Counter[str] = field(default_factory=Counter)
+    names: PrivateNames = field(default_factory=PrivateNames)
     choose: Callable[[str, Iterable[str]], bool] | None = None
 
     def takes(self, unit: str, own: Iterable[str] = ()) -> bool:
@@ -195,9 +201,25 @@ def split_of(card: Card, path: str, patient: str) -> str:
     return "validation" if drawn < rule.train + rule.validation else "test"
 
 
-def record_id_of(card: Card, path: str, part: str) -> str:
-    """The stable id of a record: source, path inside it, part."""
-    return stable_id(card.name, path, part)
+def record_id_of(card: Card, path: str, part: str, secret: bytes) -> str:
+    """The stable id of a record: source, path inside it, part; of a protected source, of the hidden path.
+
+    A plain hash of a person's name could be found by trying names.
+    """
+    return stable_id(card.name, hide_path(path, card, secret), hide_part(part, card, secret))
+
+
+def hide_rejections(
+    samples: Iterator[Record | Rejection], card: Card, context: ReadContext
+) -> Iterator[Record | Rejection]:
+    """Pass a reader's samples on, the places of its rejections as they may be written (`hidden_paths`)."""
+    for sample in samples:
+        if not isinstance(sample, Rejection):
+            yield sample
+            continue
+        hidden = hide_where(sample.where, card, context.secret)
+        context.names.note(hidden, sample.where)
+        yield replace(sample, where=hidden)
 
 
 def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection:
@@ -207,11 +229,14 @@ def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection
     reason = _fault(draft, card) or ("" if patient else "patient_unknown")
     if reason:
         return Rejection(where, reason)
+    draft = _scrubbed(draft, card, context)
     namespace = card.patient.namespace or card.name
+    hidden = hide_path(draft.path, card, context.secret)
+    context.names.note(hidden, draft.path)
     return Record(
-        record_id=record_id_of(card, draft.path, draft.part),
+        record_id=record_id_of(card, draft.path, draft.part, context.secret),
         source=card.name,
-        source_path=f"{card.name}/{draft.path}",
+        source_path=f"{card.name}/{hidden}",
         image=encode_png(draft.pixels),
         image_format="PNG",
         width=draft.pixels.shape[1],
@@ -230,6 +255,23 @@ def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection
         facts=tuple(sorted({**card.facts, **dict(draft.facts)}.items())),
         **{name: getattr(draft, name) for name in _COPIED},
     )
+
+
+def _scrubbed(draft: Draft, card: Card, context: ReadContext) -> Draft:
+    """Return the draft with every free text of the source scrubbed; what was found is counted in the context."""
+    patient = patient_name(card, draft.path, draft.patient) if card.patient.rule in ("pattern", "folder") else ""
+    known = tuple(filter(None, (draft.patient, PurePosixPath(patient).name)))
+
+    def clean(text: str) -> str:
+        told, found = scrub(text, known) if text else (text, Counter())
+        context.scrubbed.update(found)
+        return told
+
+    return replace(
+        draft, text=clean(draft.text), comparison=clean(draft.comparison),
+        questions=scrub_questions(draft.questions, known, context.scrubbed),
+        facts=tuple((name, clean(value)) for name, value in draft.facts),
+    )  # fmt: skip
 
 
 _COPIED = (

@@ -7,7 +7,7 @@ raise, contradictions raise, and secrets come from the environment alone and nev
 from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share, Words
-from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
+from components.settings.corpus import BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
@@ -36,6 +36,7 @@ __all__ = [
     "Adapter",
     "Augmentation",
     "Budget",
+    "BurnedInText",
     "Check",
     "Checkpointing",
     "Cluster",

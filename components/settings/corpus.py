@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from components.records import Modality
 from components.settings.base import Frozen, Positive, Share
 from components.settings.pairing import Generating
 
@@ -19,6 +20,20 @@ class Corpus(Frozen):
     allow_noncommercial: bool = Field(description="false drops sources that do not allow commercial use")
 
 
+class BurnedInText(Frozen):
+    """Which images are looked at for text in their pixels; those that show some are not kept.
+
+    Looking takes 0.02-0.1 s an image on one core.
+    """
+
+    share: Share = Field(default=0.0, description="share of images looked at; 0 looks at none")
+    weights: dict[Modality, float] = Field(
+        default_factory=dict, description="modality -> times the share (at most all); 1 where not named"
+    )
+    min_characters: Positive = Field(default=3, description="letters and digits that make a line text")
+    min_confidence: Share = Field(default=0.8, description="of the recogniser, for a line to count")
+
+
 class Ingest(Frozen):
     """How raw files become records."""
 
@@ -27,6 +42,10 @@ class Ingest(Frozen):
     jobs: Positive = Field(description="sources read at once")
     backend: Literal["loky", "threading", "sequential", "ray", "dask"]
     address: str = Field(description="of a ray or dask cluster; empty: started on this machine alone")
+    burned_in_text: BurnedInText = BurnedInText()
+    private: str = Field(
+        default="var/private", description="folder of what hidden paths stand for; never an output"
+    )
 
 
 class PairMaking(Generating):

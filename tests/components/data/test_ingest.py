@@ -218,7 +218,8 @@ def test_a_card_that_the_corpus_does_not_select_is_no_input(project):
     assert project.written_at(card.name) == written
 
 
-def test_the_manifest_says_what_the_corpus_may_be_used_for(project):
+def test_the_manifest_says_what_the_corpus_may_be_used_for(project, monkeypatch):
+    monkeypatch.setenv("GMAI_PATIENT_KEY", "a key for tests")
     project.add(make_nifti_source)
     card = project.add(make_captions_source)
     changed = card.terms.model_copy(update={"may_be_redistributed": "no", "commercial_use": "not stated"})
