@@ -172,11 +172,12 @@ def configure(
     """Compose conf/ into params.yaml, which every stage reads."""
     import yaml
 
+    from components.pairs.mixture import check_sources
     from components.settings import PARAMS, compose, settings_from
     from components.tracking.commit import write_bytes
 
     composed = compose(overrides or [])
-    settings_from(composed, where="conf/")
+    check_sources(settings_from(composed, where="conf/").recipe)
     write_bytes(PARAMS, yaml.safe_dump(composed, sort_keys=True, allow_unicode=True).encode())
     typer.echo(f"params.yaml: preset {composed['preset']}")
 
