@@ -21,7 +21,7 @@ from components.pairs.firewall_index import Links, load_index
 from components.pairs.images import quality_reasons
 from components.pairs.measure import measure_images
 from components.pairs.pair_batches import BATCH_ROWS, PairBatch, read_batches
-from components.pairs.rejected import REJECTED
+from components.pairs.rejected import RejectedWriter
 from components.pairs.split import check_patients
 from components.pairs.touched import touched_items, write_touched
 from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, withdrawn_reasons
@@ -157,8 +157,8 @@ def write_curated(pairs: Path, output: Path, reasons: Reasons, *, shard_bytes: i
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    counts, done, refused = Curated(), 0, [pair_schema().empty_table()]
-    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
+    counts, done = Curated(), 0
+    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer, RejectedWriter(output) as refused:
         for path in shards_below(pairs):
             for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
                 table = pa.Table.from_batches([batch]).cast(pair_schema())
@@ -168,8 +168,7 @@ def write_curated(pairs: Path, output: Path, reasons: Reasons, *, shard_bytes: i
                 writer.write_table(kept)
                 for column, counter in counts.kept.items():
                     counter.update(kept[column].to_pylist())
-                refused.append(_with_reasons(table, why))
-    pq.write_table(pa.concat_tables(refused).combine_chunks(), output / REJECTED, compression="zstd")
+                refused.write_table(_with_reasons(table, why))
     counts.refused.update(reason for reason in reasons.tolist() if reason)
     return counts
 

@@ -21,7 +21,7 @@ from components.pairs.augment import Augmenter, balanced_shares, count_types, is
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.parse_back import Known, contradictions, known_of
-from components.pairs.rejected import REJECTED, pair_row, write_rejected
+from components.pairs.rejected import RejectedWriter, pair_row
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.records import Pair, Record, pair_schema, record_from_row
 from components.settings import Augmentation, Settings
@@ -127,9 +127,8 @@ def write_pairs(
     """
     tally = Tally()
     surroundings = look_around(read_records(records))
-    refused: list[dict[str, Any]] = []
     total = sum(count_rows(path) for path in shards_below(records))
-    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:
+    with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as kept, RejectedWriter(output) as refused:
         chosen = _with_progress(read_records(records, with_images=with_images), total)
 
         def make_plain(record: Record) -> list[Pair]:
@@ -142,8 +141,7 @@ def write_pairs(
         made = (pair for some in _side_by_side(make, chosen, workers) for pair in some)
         for pair in (within(pair, max_text) for pair in made):
             tally.add(pair)
-            refused.append(pair_row(pair)) if pair.rejected_reason else writer.write(pair_row(pair))
-    write_rejected(output / REJECTED, refused)
+            (refused if pair.rejected_reason else kept).write(pair_row(pair))
     return tally
 
 

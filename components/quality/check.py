@@ -27,12 +27,15 @@ from components.quality.card_suite import (
 from components.quality.drift import (
     ACCEPTED,
     CLASSES,
+    MEASURED,
     PROFILE,
     Drift,
     Profile,
     drift_between,
     load_profile,
-    profile_of,
+    merged,
+    profile_of_images,
+    profile_of_pairs,
 )
 from components.quality.features import (
     CorpusFacts,
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FAILED_REPORTS = Path("var/reports")
+PROFILE_ROWS = 1 << 14
 Judge = Callable[["pd.DataFrame"], list[Outcome]]
 Counts = dict[str, dict[str, dict[str, int]]]
 
@@ -186,11 +190,23 @@ def judge_drift(drifts: Sequence[Drift], *, most: float) -> tuple[list[Expectati
 
 
 def read_profile(curated: Path) -> Profile:
-    """Count the curated corpus into a profile."""
+    """Count the curated corpus into a profile, a batch of pairs in memory at a time."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pairs = read_table(curated, [*CLASSES, "conversations"])
-    return profile_of(pairs, pq.read_table(curated / "images.parquet"))
+    profile = profile_of_images(pq.read_table(curated / "images.parquet", columns=_measured_in(curated)))
+    for path in shards_below(curated):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=PROFILE_ROWS, columns=[*CLASSES, "conversations"]):
+                profile = merged(profile, profile_of_pairs(pa.Table.from_batches([batch])))
+    return profile
+
+
+def _measured_in(curated: Path) -> list[str]:
+    """Name the columns of the image index that are profiled; an index of before has no brightness."""
+    import pyarrow.parquet as pq
+
+    return [name for name in pq.read_schema(curated / "images.parquet").names if name in MEASURED]
 
 
 def rejected_share(output: Path) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ACCEPTED = Path("metrics/accepted_profile.json")
 PROFILE = "profile.json"
 CLASSES = ("kind", "modality", "department", "task", "source", "language", "question_type", "split")
+MEASURED = ("width", "height", "entropy", "brightness")
 # Edges of the bins, open at both ends: pixels, share of full brightness, bits, characters.
 EDGES: dict[str, tuple[float, ...]] = {
     "shorter side": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
@@ -55,18 +56,34 @@ class Drift:
         return "stable" if self.psi < STABLE else "moving" if self.psi < MOVED else "moved"
 
 
-def profile_of(pairs: pa.Table, images: pa.Table) -> Profile:
-    """Count pairs (class columns, conversations) and images (width, height, entropy, brightness) into bins."""
-    profile = {name: _counted(pairs[name]) for name in CLASSES}
+def profile_of_pairs(pairs: pa.Table) -> Profile:
+    """Count pairs (class columns and conversations) into bins."""
     asked, answered = text_lengths(pairs["conversations"])
+    lengths = {"question length": asked, "answer length": answered}
+    profile = {name: _counted(pairs[name]) for name in CLASSES}
+    return profile | {name: _binned(values, EDGES[name]) for name, values in lengths.items()}
+
+
+def profile_of_images(images: pa.Table) -> Profile:
+    """Count images (those of MEASURED that the table has) into bins."""
     wide, high = np.asarray(images["width"]), np.asarray(images["height"])
     numbers: dict[str, np.ndarray[Any, Any]] = {
         "shorter side": np.minimum(wide, high), "longer side": np.maximum(wide, high),
-        "entropy": np.asarray(images["entropy"]), "question length": asked, "answer length": answered,
+        "entropy": np.asarray(images["entropy"]),
     }  # fmt: skip
     if "brightness" in images.column_names:
         numbers["brightness"] = np.asarray(images["brightness"])
-    return profile | {name: _binned(values, EDGES[name]) for name, values in numbers.items()}
+    return {name: _binned(values, EDGES[name]) for name, values in numbers.items()}
+
+
+def merged(one: Profile, other: Profile) -> Profile:
+    """Return the profile of two parts together; a part without a column adds nothing to it."""
+    together = {name: dict(counts) for name, counts in one.items()}
+    for name, counts in other.items():
+        column = together.setdefault(name, {})
+        for value, number in counts.items():
+            column[value] = column.get(value, 0) + number
+    return together
 
 
 def text_lengths(conversations: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

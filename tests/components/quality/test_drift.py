@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from components.errors import DataError, QualityError
+from components.quality import check as quality_check
 from components.quality.check import read_profile, run_check
 from components.quality.drift import (
     EDGES,
@@ -65,6 +66,18 @@ def test_a_profile_counts_every_pair_and_image_once_a_column(settings) -> None:
     assert profile["shorter side"]["32 to 64"] == len(records)
     assert len(profile["answer length"]) == len(EDGES["answer length"]) + 1
     assert "brightness" not in profile  # an index of before has none
+
+
+def test_a_profile_read_in_parts_is_that_of_the_whole(settings, monkeypatch) -> None:
+    records, pairs = make_corpus()
+    root = write_corpus(Path("artifacts"), records, pairs)
+    whole = read_profile(root / "curated")
+    sizes = []
+    seen = quality_check.profile_of_pairs
+    monkeypatch.setattr(quality_check, "PROFILE_ROWS", 3)
+    monkeypatch.setattr(quality_check, "profile_of_pairs", lambda part: sizes.append(len(part)) or seen(part))
+    assert read_profile(root / "curated") == whole
+    assert max(sizes) == 3 and sum(sizes) == len(pairs)
 
 
 def test_the_stage_writes_a_profile_and_the_next_corpus_is_compared_with_the_accepted(settings, fake_run) -> None:
