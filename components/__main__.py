@@ -156,7 +156,7 @@ def source_check(card: Annotated[str, typer.Argument(help="a card's name or its 
 
 @app.command("accept-corpus", rich_help_panel="Data")
 def accept_corpus() -> None:
-    """Make the checked corpus the one that the drift of later ones is measured from."""
+    """Make the last corpus that passed the check, or failed it for drift alone, the one later ones are held to."""
     from components.quality.drift import ACCEPTED
     from components.quality.drift import accept_corpus as accept
     from components.settings import load_settings

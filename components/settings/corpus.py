@@ -59,4 +59,4 @@ class Check(Frozen):
     max_text: Positive = Field(description="longest assistant text, in characters")
     max_rejected: Share = Field(description="share of rejected rows above which the gate stops")
     min_pairs: Positive = Field(description="fewer pairs than this stop the pipeline")
-    max_drift: float = Field(default=0.0, ge=0, description="stability index above which the gate stops; 0 never")
+    max_drift: float = Field(default=0.25, ge=0, description="stability index above which the gate stops; 0 never")
