@@ -8,7 +8,8 @@ pairs are read twice, batch by batch: once to judge, once to write; memory holds
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,15 @@ from components.pairs.pair_batches import BATCH_ROWS, PairBatch, read_batches
 from components.pairs.rejected import RejectedWriter
 from components.pairs.split import check_patients
 from components.pairs.touched import touched_items, write_touched
-from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, withdrawn_reasons
+from components.pairs.withdrawal import (
+    GONE,
+    TOMBSTONES,
+    Withdrawn,
+    load_withdrawn,
+    told,
+    withdrawn_pairs,
+    withdrawn_reasons,
+)
 from components.records import pair_schema
 from components.settings import Curate, Settings
 from components.tracking.stage import StageWork, open_stage
@@ -74,7 +83,8 @@ def curate(
     """Judge all images and pairs below two folders and write what stays, what goes, and what was touched."""
     index = load_index(Path(limits.index))
     images = measure_images(records, recall=index.recall)
-    gone = withdrawn_reasons(images, withdrawn or Withdrawn())
+    withdrawn = withdrawn or Withdrawn()
+    gone = withdrawn_reasons(images, withdrawn)
     index.forget_pictures()
     here = images.filter(_is_empty(gone)) if (gone != "").any() else images
     check_patients(here, where=str(records))
@@ -84,8 +94,8 @@ def curate(
     del here
     refused = refuse_images(images, limits, copies, gone)
     judge = Judge(images, refused, bits=limits.near_duplicate_bits)
-    reasons = judge.judge(pairs)
-    curated = write_curated(pairs, output, reasons, shard_bytes=limits.shard_megabytes << 20)
+    reasons = judge.judge(pairs, withdrawn_pairs(pairs, withdrawn))
+    curated = write_curated(pairs, output, reasons, judge.hidden, shard_bytes=limits.shard_megabytes << 20)
     curated.images.update(reason for reason in refused.tolist() if reason)
     items = touched_items(judge.images, copies, judge.said_rows(), gone == "", bits=limits.near_duplicate_bits)
     curated.touched.update(write_touched(output, items))
@@ -114,21 +124,40 @@ class Judge:
 
     def __init__(self, images: pa.Table, refused: Reasons, *, bits: int) -> None:
         self.images, self.refused = images, refused
+        self._is_gone = (refused == GONE[0]) | (refused == GONE[1])
         self.pixels = keys_of(images["sha256"])
         self._rows = KeyIndex(keys_of(images["record_id"]))
         self.links = ImageLinks(images, bits=bits + EXTRA_BITS, is_usable=refused == "")
         self.firewall = Firewall(self.links)
+        self.hidden = np.zeros(0, dtype=bool)  # pairs that speak of something withdrawn
 
-    def judge(self, pairs: Path) -> Reasons:
-        """Return the reason to refuse each pair below a folder, in order, "" for none."""
-        for batch in read_batches(pairs, self._rows.rows):
+    def judge(self, pairs: Path, gone: Reasons) -> Reasons:
+        """Return the reason to refuse each pair below a folder, "" for none; `gone` has the withdrawn ones's."""
+        for batch in self._batches(pairs, gone):
             self.firewall.learn(batch)
         self.firewall.close()
-        parts = [self.judge_batch(batch) for batch in read_batches(pairs, self._rows.rows)]
-        reasons = np.concatenate([no_reasons(0), *(part for part, _ in parts)])
-        said = np.concatenate([np.empty(0, np.uint64), *(keys for _, keys in parts)])
+        parts = [(*self.judge_batch(batch), self._speaks_of_gone(batch)) for batch in self._batches(pairs, gone)]
+        reasons = np.concatenate([no_reasons(0), *(part for part, _, _ in parts)])
+        said = np.concatenate([np.empty(0, np.uint64), *(keys for _, keys, _ in parts)])
+        self.hidden = np.concatenate([self.hidden[:0], *(hidden for _, _, hidden in parts)]) | (gone != "")
+        reasons = np.where(gone == "", reasons, gone)
         mark_repeated(reasons, said)
         return reasons
+
+    def _batches(self, pairs: Path, gone: Reasons) -> Iterator[PairBatch]:
+        """Yield the pairs; the words of a withdrawn one are nobody's, so that they guard nothing."""
+        done = 0
+        for batch in read_batches(pairs, self._rows.rows):
+            is_here = gone[done : done + len(batch)] == ""
+            done += len(batch)
+            yield batch if is_here.all() else replace(batch, is_source=batch.is_source & is_here)
+
+    def _speaks_of_gone(self, batch: PairBatch) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Tell which pairs are about a withdrawn image, whatever else they are refused for."""
+        is_hidden = np.zeros(len(batch), dtype=bool)
+        found = batch.images >= 0
+        is_hidden[batch.owners[found][self._is_gone[batch.images[found]]]] = True
+        return is_hidden
 
     def judge_batch(self, batch: PairBatch) -> tuple[Reasons, np.ndarray[Any, np.dtype[np.uint64]]]:
         """Return the reasons of a batch, repetition left out, and the keys by which repetition is seen."""
@@ -152,8 +181,10 @@ def mark_repeated(reasons: Reasons, said: np.ndarray[Any, np.dtype[np.uint64]]) 
     reasons[kept[is_repeated]] = SAID_BEFORE
 
 
-def write_curated(pairs: Path, output: Path, reasons: Reasons, *, shard_bytes: int) -> Curated:
-    """Write the pairs without a reason to shards and the others, with theirs, beside them."""
+def write_curated(
+    pairs: Path, output: Path, reasons: Reasons, hidden: np.ndarray[Any, np.dtype[np.bool_]], *, shard_bytes: int
+) -> Curated:
+    """Write pairs without a reason to shards, the others with theirs beside them, hidden ones without words."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -162,13 +193,13 @@ def write_curated(pairs: Path, output: Path, reasons: Reasons, *, shard_bytes: i
         for path in shards_below(pairs):
             for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS):
                 table = pa.Table.from_batches([batch]).cast(pair_schema())
-                why = reasons[done : done + len(table)]
+                why, is_hidden = reasons[done : done + len(table)], hidden[done : done + len(table)]
                 done += len(table)
                 kept = table.filter(_is_empty(why))
                 writer.write_table(kept)
                 for column, counter in counts.kept.items():
                     counter.update(kept[column].to_pylist())
-                refused.write_table(_with_reasons(table, why))
+                refused.write_without_words(_with_reasons(table, why), is_hidden[why != ""])
     counts.refused.update(reason for reason in reasons.tolist() if reason)
     return counts
 
@@ -217,3 +248,5 @@ def _print(curated: Curated) -> None:
     for column, counts in rows.items():
         table.add_row(column, "  ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none")
     Console().print(table)
+    if gone := Counter({reason: number for reason, number in curated.images.items() if reason in GONE}):
+        print(told(gone))

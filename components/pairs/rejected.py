@@ -6,6 +6,7 @@ source refuses millions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 REJECTED = "rejected.parquet"
 GROUP_ROWS = 1 << 14
+SILENT: dict[str, Any] = {"conversations": [], "answer": "", "options": [], "labels": [], "boxes": []}
 PAIR_FIELDS = tuple(field.name for field in fields(Pair))
 GENERATOR_FIELDS = ("name", "version", "prompt_hash", "model", "seed")
 
@@ -44,6 +46,15 @@ class RejectedWriter:
         """Add one row."""
         self._rows.append(row)
         self._added(1)
+
+    def write_without_words(self, table: pa.Table, is_hidden: Iterable[bool]) -> None:
+        """Add a table's rows; of the hidden ones only who they are and why they go, nothing that they say."""
+        chosen = [bool(hidden) for hidden in is_hidden]
+        if not any(chosen):
+            self.write_table(table)
+            return
+        for row, hidden in zip(table.to_pylist(), chosen, strict=True):
+            self.write({**row, **SILENT} if hidden else row)
 
     def write_table(self, table: pa.Table) -> None:
         """Add a table's rows."""

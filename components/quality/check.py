@@ -99,7 +99,7 @@ def run_check(settings: Settings) -> None:
         _write(work, results, _page(records, curated, suite, outcomes, shares, drifts, provenance))
         num_pairs = next(outcome.checked for outcome in outcomes)
         work.count(read=num_pairs, kept=num_pairs)
-        offer_profile(profile, {row["name"] for row in results["expectations"] if not row["passed"]})
+        offer_profile(profile, {outcome.name for outcome in outcomes if not outcome.passed})
         _stop_if_failed(results)
 
 
