@@ -34,6 +34,7 @@ from components.pairs.withdrawal import (
     withdrawn_pairs,
     withdrawn_reasons,
 )
+from components.pairs.within_training import COMPARED_WITHIN, training_duplicates
 from components.records import pair_schema
 from components.settings import Curate, Settings
 from components.tracking.stage import StageWork, open_stage
@@ -112,6 +113,10 @@ def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons
     for find in (exact_duplicates, lambda rest: near_duplicates(rest, bits=limits.near_duplicate_bits)):
         rows = np.flatnonzero(reasons == "")
         reasons[rows] = find(images.select(COMPARED).take(rows))
+    if limits.training_duplicate_bits is not None:
+        rows = np.flatnonzero(reasons == "")
+        compared = images.select(list(COMPARED_WITHIN)).take(rows)
+        reasons[rows] = training_duplicates(compared, bits=limits.training_duplicate_bits)
     if limits.altered_copies == "refuse":
         pixels = keys_of(images["sha256"])
         is_copy = np.isin(pixels, keys_of(sorted({ours for ours, _ in copies})))

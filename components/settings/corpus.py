@@ -45,6 +45,9 @@ class Curate(Frozen):
     max_aspect: float = Field(gt=1, description="longer than this many times its width is rejected")
     min_entropy: float = Field(ge=0, description="bits of grey-level entropy below which an image is blank")
     near_duplicate_bits: int = Field(ge=0, le=32, description="perceptual-hash distance called a duplicate")
+    training_duplicate_bits: int | None = Field(
+        default=None, ge=0, le=7, description="the same among training images of other studies; null keeps them"
+    )
     altered_copies: Literal["list", "refuse"] = Field(
         default="refuse", description="what becomes of training images that are altered copies of held-out ones"
     )
