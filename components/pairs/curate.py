@@ -15,6 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.data.reading import ReadContext
+from components.pairs.benchmarks import (
+    NO_PICTURE,
+    Guarded,
+    benchmark_pairs,
+    benchmark_reasons,
+    count_touched,
+    own_copies,
+    read_benchmarks,
+)
 from components.pairs.columns import KeyIndex, keys_of, split_ranks
 from components.pairs.dedupe import Reasons, exact_duplicates, near_duplicates, no_reasons
 from components.pairs.firewall import EXTRA_BITS, TRAIN, Firewall, ImageLinks
@@ -36,7 +46,7 @@ from components.pairs.withdrawal import (
 )
 from components.pairs.within_training import COMPARED_WITHIN, training_duplicates
 from components.records import pair_schema
-from components.settings import Curate, Settings
+from components.settings import Curate, Settings, load_secrets
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, shards_below
 
@@ -58,6 +68,7 @@ class Curated:
     refused: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     touched: dict[str, int] = field(default_factory=dict)
+    benchmarks: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def run_curate(settings: Settings) -> None:
@@ -68,44 +79,78 @@ def run_curate(settings: Settings) -> None:
     """
     root = settings.work_root
     inputs = [root / "records", root / "pairs", *([TOMBSTONES] if TOMBSTONES.is_file() else [])]
+    inputs += [path for one in settings.curate.benchmarks if (path := Path(one.data)).exists()]
+    secret = load_secrets().patient_key.get_secret_value().encode()
+    context = ReadContext(max_side=settings.ingest.max_side, secret=secret)
     with open_stage(
         "curate", settings, output=root / "curated", inputs=inputs, sections=["curate", "seed"]
     ) as work:
         curated = curate(
-            root / "records", root / "pairs", work.scratch, settings.curate, withdrawn=load_withdrawn()
-        )
+            root / "records", root / "pairs", work.scratch, settings.curate, withdrawn=load_withdrawn(),
+            context=context,
+        )  # fmt: skip
         _count(work, curated)
         _print(curated)
 
 
 def curate(
-    records: Path, pairs: Path, output: Path, limits: Curate, *, withdrawn: Withdrawn | None = None
-) -> Curated:
-    """Judge all images and pairs below two folders and write what stays, what goes, and what was touched."""
+    records: Path, pairs: Path, output: Path, limits: Curate, *, context: ReadContext,
+    withdrawn: Withdrawn | None = None,
+) -> Curated:  # fmt: skip
+    """Judge all images and pairs below two folders and write what stays, what goes, and what was touched.
+
+    `context` is what ingest read the records with: the benchmarks are read with the same.
+    """
+    import pyarrow as pa
+
     index = load_index(Path(limits.index))
+    guarded = read_benchmarks(limits.benchmarks, context, recall=index.recall) if limits.benchmarks else None
     images = measure_images(records, recall=index.recall)
     withdrawn = withdrawn or Withdrawn()
     gone = withdrawn_reasons(images, withdrawn)
     index.forget_pictures()
     here = images.filter(_is_empty(gone)) if (gone != "").any() else images
     check_patients(here, where=str(records))
+    here = pa.concat_tables([here, guarded.images]) if guarded else here
     copies = index.update(here)
     index.save(here)
     images = images.drop_columns(["thumbnail", "base"])
     del here
-    refused = refuse_images(images, limits, copies, gone)
-    judge = Judge(images, refused, bits=limits.near_duplicate_bits)
+    refused = refuse_images(images, limits, copies, gone, guarded)
+    judge = open_judge(images, refused, guarded, bits=limits.near_duplicate_bits)
     reasons = judge.judge(pairs, withdrawn_pairs(pairs, withdrawn))
+    if guarded:
+        reasons = np.where(reasons == "", benchmark_pairs(pairs, guarded), reasons)
     curated = write_curated(pairs, output, reasons, judge.hidden, shard_bytes=limits.shard_megabytes << 20)
     curated.images.update(reason for reason in refused.tolist() if reason)
-    items = touched_items(judge.images, copies, judge.said_rows(), gone == "", bits=limits.near_duplicate_bits)
+    is_here = np.concatenate([gone == "", guarded.has_picture]) if guarded else gone == ""
+    items = touched_items(judge.images, copies, judge.said_rows(), is_here, bits=limits.near_duplicate_bits)
     curated.touched.update(write_touched(output, items))
-    _write_index(output / IMAGE_INDEX, judge.images.filter(_is_empty(refused)))
+    if guarded:
+        curated.benchmarks.update(count_touched(guarded, items))
+    _write_index(output / IMAGE_INDEX, images.filter(_is_empty(refused)))
     return curated
 
 
-def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons) -> Reasons:
-    """Return why each image may not be used: `gone` first, then quality, duplicates, altered copies."""
+def open_judge(images: pa.Table, refused: Reasons, guarded: Guarded | None, *, bits: int) -> Judge:
+    """Return a judge over the corpus's images and, behind them, the benchmarks', whose words it has learnt."""
+    import pyarrow as pa
+
+    if guarded is None:
+        return Judge(images, refused, bits=bits)
+    theirs = no_reasons(len(guarded))
+    theirs[~guarded.has_picture] = NO_PICTURE
+    table = pa.concat_tables([images, guarded.images.select(images.column_names)])
+    judge = Judge(table, np.concatenate([refused, theirs]), bits=bits)
+    for batch, items in guarded.batches(len(images)):
+        judge.firewall.learn(batch, items)
+    return judge
+
+
+def refuse_images(
+    images: pa.Table, limits: Curate, copies: Links, gone: Reasons, guarded: Guarded | None = None
+) -> Reasons:
+    """Return why each image may not be used: `gone`, quality, duplicates, benchmarks, altered copies."""
     quality = quality_reasons(
         images, min_side=limits.min_side, max_aspect=limits.max_aspect, min_entropy=limits.min_entropy
     )
@@ -113,11 +158,18 @@ def refuse_images(images: pa.Table, limits: Curate, copies: Links, gone: Reasons
     for find in (exact_duplicates, lambda rest: near_duplicates(rest, bits=limits.near_duplicate_bits)):
         rows = np.flatnonzero(reasons == "")
         reasons[rows] = find(images.select(COMPARED).take(rows))
+    refuses_copies = limits.altered_copies == "refuse"
+    if guarded:
+        found = benchmark_reasons(
+            images, guarded, copies, bits=limits.near_duplicate_bits, refuses_copies=refuses_copies
+        )
+        reasons = np.where(reasons == "", found, reasons)
+        copies = own_copies(images, copies)
     if limits.training_duplicate_bits is not None:
         rows = np.flatnonzero(reasons == "")
         compared = images.select(list(COMPARED_WITHIN)).take(rows)
         reasons[rows] = training_duplicates(compared, bits=limits.training_duplicate_bits)
-    if limits.altered_copies == "refuse":
+    if refuses_copies:
         pixels = keys_of(images["sha256"])
         is_copy = np.isin(pixels, keys_of(sorted({ours for ours, _ in copies})))
         reasons[is_copy & (split_ranks(images) == TRAIN) & (reasons == "")] = COPY
@@ -174,7 +226,8 @@ class Judge:
 
     def said_rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the rows of held-out images whose words a training pair repeated."""
-        return np.flatnonzero(np.isin(self.links.held_group, sorted(self.firewall.touched_words)))
+        alike = np.flatnonzero(np.isin(self.links.held_group, sorted(self.firewall.touched_words)))
+        return np.union1d(alike, self.firewall.repeated_items())
 
 
 def mark_repeated(reasons: Reasons, said: np.ndarray[Any, np.dtype[np.uint64]]) -> None:
@@ -240,6 +293,7 @@ def _count(work: StageWork, curated: Curated) -> None:
     work.details |= {name: dict(sorted(counts.items())) for name, counts in curated.kept.items()}
     work.details["images_refused"] = dict(sorted(curated.images.items()))
     work.details["held_out_touched"] = dict(sorted(curated.touched.items()))
+    work.details |= {"benchmarks": curated.benchmarks} if curated.benchmarks else {}
 
 
 def _print(curated: Curated) -> None:
@@ -250,6 +304,7 @@ def _print(curated: Curated) -> None:
     table.add_column("by"), table.add_column("pairs", overflow="fold")
     rows: dict[str, Any] = {**curated.kept, "refused": curated.refused, "images refused": curated.images}
     rows["held-out items touched"] = curated.touched
+    rows |= {f"benchmark {name}": counts for name, counts in curated.benchmarks.items()}
     for column, counts in rows.items():
         table.add_row(column, "  ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none")
     Console().print(table)

@@ -38,6 +38,13 @@ class PairMaking(Generating):
     kinds: tuple[str, ...] = Field(description="pair kinds to make")
 
 
+class BenchmarkFiles(Frozen):
+    """A published benchmark that training data are held against."""
+
+    name: str = Field(min_length=1, description="its card in conf/sources")
+    data: str = Field(min_length=1, description="folder of its files, as they are published")
+
+
 class Curate(Frozen):
     """Which pairs stay."""
 
@@ -50,6 +57,9 @@ class Curate(Frozen):
     )
     altered_copies: Literal["list", "refuse"] = Field(
         default="refuse", description="what becomes of training images that are altered copies of held-out ones"
+    )
+    benchmarks: tuple[BenchmarkFiles, ...] = Field(
+        default=(), description="published benchmarks behind the firewall, beside the corpus's own held-out splits"
     )
     index: str = Field(default="var/firewall", description="folder of what is already compared; may be deleted")
     shard_megabytes: Positive
