@@ -171,7 +171,7 @@ def source_names(
 
 @app.command("accept-corpus", rich_help_panel="Data")
 def accept_corpus() -> None:
-    """Make the checked corpus the one that the drift of later ones is measured from."""
+    """Make the last corpus that passed the check, or failed it for drift alone, the one later ones are held to."""
     from components.quality.drift import ACCEPTED
     from components.quality.drift import accept_corpus as accept
     from components.settings import load_settings
@@ -187,11 +187,12 @@ def configure(
     """Compose conf/ into params.yaml, which every stage reads."""
     import yaml
 
+    from components.pairs.mixture import check_sources
     from components.settings import PARAMS, compose, settings_from
     from components.tracking.commit import write_bytes
 
     composed = compose(overrides or [])
-    settings_from(composed, where="conf/")
+    check_sources(settings_from(composed, where="conf/").recipe)
     write_bytes(PARAMS, yaml.safe_dump(composed, sort_keys=True, allow_unicode=True).encode())
     typer.echo(f"params.yaml: preset {composed['preset']}")
 

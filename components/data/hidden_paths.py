@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -135,6 +135,24 @@ class PrivateNames:
         if self.file is not None and hidden not in (stated, self.last):
             self.last = hidden
             self.file.write(json.dumps({"hidden": hidden, "stated": stated}, ensure_ascii=False) + "\n")
+
+
+@dataclass
+class HeldNames(PrivateNames):
+    """Holds what would be written, until it is known to which part of the source it belongs."""
+
+    held: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, hidden: str, stated: str) -> None:
+        """Hold one line, unless the path is public or was the last one."""
+        if hidden not in (stated, self.last):
+            self.last = hidden
+            self.held.append((hidden, stated))
+
+    def take(self) -> list[tuple[str, str]]:
+        """Return what is held, and hold nothing."""
+        taken, self.held = self.held, []
+        return taken
 
 
 def open_private(folder: Path, source: str) -> TextIO:

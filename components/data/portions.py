@@ -23,7 +23,7 @@ from typing import Any
 from components.data.burned_in import Screen, screen_samples
 from components.data.card import Card
 from components.data.catalog import find_reader
-from components.data.hidden_paths import hide_path
+from components.data.hidden_paths import HeldNames, PrivateNames, hide_path
 from components.data.privacy import keep_names, open_screen
 from components.data.reading import ReadContext, Rejection, hide_rejections
 from components.errors import DataError
@@ -158,26 +158,37 @@ def read_portions(job: SourceJob, portions: Sequence[Portion]) -> None:
     is_whole = portions[0].is_whole
     place = {path: number for number, portion in enumerate(portions) for path in portion.paths}
     hidden = {hide_path(path, job.card, job.secret): number for path, number in place.items()}
-    context = ReadContext(job.max_side, job.secret, choose=None if is_whole else lambda unit, _: unit in chosen)
-    samples = with_scrubbed(reader.read(job.root, job.card, context), context.scrubbed)
-    mine = ((0 if is_whole else _place_of(sample, job.card, place, hidden), sample, n) for sample, n in samples)
+    choose = None if is_whole else lambda unit, _: unit in chosen
+    names = HeldNames()
+    context = ReadContext(job.max_side, job.secret, names=names, choose=choose)
+    found = with_asides(reader.read(job.root, job.card, context), context.scrubbed, names)
+    mine = ((0 if is_whole else _place_of(made.sample, job.card, place, hidden), made) for made in found)
     left = dict(enumerate(portions))
     for number, group in groupby(mine, key=lambda item: item[0]):
         if number is not None:
-            write_portion(job, left.pop(number), ((sample, n) for _, sample, n in group), screen)
+            write_portion(job, left.pop(number), (made for _, made in group), screen)
     for portion in left.values():
         write_portion(job, portion, (), screen)
 
 
-def with_scrubbed(samples: Iterator[Sample], scrubbed: Counter[str]) -> Iterator[tuple[Sample, Counter[str]]]:
-    """Yield each sample with what was scrubbed to make it, of a counter that grows while they are read."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sample, what was scrubbed to make it, and the private names that it hides."""
+
+    sample: Sample
+    scrubbed: Counter[str]
+    names: list[tuple[str, str]]
+
+
+def with_asides(samples: Iterator[Sample], scrubbed: Counter[str], names: HeldNames) -> Iterator[Made]:
+    """Yield each sample with what came up while it was made, of a counter and names that grow meanwhile."""
     before, total = Counter(scrubbed), scrubbed.total()
     for sample in samples:
         found: Counter[str] = Counter()
         if scrubbed.total() != total:
             found = scrubbed - before
             before, total = Counter(scrubbed), scrubbed.total()
-        yield sample, found
+        yield Made(sample, found, names.take())
 
 
 def _place_of(sample: Sample, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
@@ -190,9 +201,7 @@ def _place_of(sample: Sample, card: Card, place: Mapping[str, int], hidden: Mapp
     return place.get(where)
 
 
-def write_portion(
-    job: SourceJob, portion: Portion, samples: Iterable[tuple[Sample, Counter[str]]], screen: Screen | None
-) -> None:
+def write_portion(job: SourceJob, portion: Portion, samples: Iterable[Made], screen: Screen | None) -> None:
     """Write a portion's shards, its rejections, and how many there are."""
     refused: list[Rejection] = []
     found = Found()
@@ -200,7 +209,7 @@ def write_portion(
     part = "" if portion.is_whole else portion.digest[:16]
     with folder_aside(job.store / portion.digest) as scratch, keep_names(job.card, job.private, part) as names:
         context = ReadContext(job.max_side, job.secret, names=names)
-        counted = _counted(samples, found.scrubbed)
+        counted = _counted(samples, found.scrubbed, names)
         told = screen_samples(hide_rejections(counted, job.card, context), own)
         with ShardWriter(scratch, record_schema(), shard_bytes=job.shard_bytes) as writer:
             for row in to_rows(keep_records(told, refused)):
@@ -212,10 +221,12 @@ def write_portion(
         write_json(scratch / "manifest.json", content)
 
 
-def _counted(samples: Iterable[tuple[Sample, Counter[str]]], scrubbed: Counter[str]) -> Iterator[Sample]:
-    for sample, found in samples:
-        scrubbed.update(found)
-        yield sample
+def _counted(made: Iterable[Made], scrubbed: Counter[str], names: PrivateNames) -> Iterator[Sample]:
+    for one in made:
+        scrubbed.update(one.scrubbed)
+        for hidden, stated in one.names:
+            names.note(hidden, stated)
+        yield one.sample
 
 
 def keep_records(samples: Any, refused: list[Rejection]) -> Iterator[Record]:

@@ -109,7 +109,7 @@ class LanguageModelGenerator:
         for attempt in range(self.options.attempts):
             seed = self.seed + attempt
             try:
-                reply = self.model.complete(request.prompt, seed=seed)
+                reply = self.model.complete(request.prompt, seed=seed, record=scene.record)
                 rows = read_reply(request.prompt.kind, reply.text, request.prompt.language)
             except ReplyRefused as error:
                 reason = error.reason

@@ -7,7 +7,7 @@ raise, contradictions raise, and secrets come from the environment alone and nev
 from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share, Words
-from components.settings.corpus import BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
+from components.settings.corpus import BenchmarkFiles, BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
@@ -35,6 +35,7 @@ from components.settings.training import Budget, Checkpointing, Device, Guard, S
 __all__ = [
     "Adapter",
     "Augmentation",
+    "BenchmarkFiles",
     "Budget",
     "BurnedInText",
     "Check",
