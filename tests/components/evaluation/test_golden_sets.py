@@ -75,7 +75,7 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 3 / 4, "closed_accuracy": 2 / 2, "yes_no_accuracy": 1 / 1, "open_exact_match": 1 / 2,
             "open_recall": (1 / 3 + 1) / 2, "open_token_f1": (2 / 6 + 1) / 2,
-            "llava_med_closed_accuracy": 1 / 2, "llava_med_open_recall": (3 / 5 + 1) / 2,
+            "llava_med_closed_accuracy": 1 / 2, "llava_med_closed_hit_rate": 1 / 2, "llava_med_open_recall": (3 / 5 + 1) / 2,
         },
     ),
     # two English, two Chinese; LLaVA-Med's rules are of the English ones alone
@@ -87,7 +87,7 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 2 / 4, "closed_accuracy": 1 / 2, "yes_no_accuracy": 1 / 2, "open_exact_match": 1 / 2,
             "open_recall": 1.0, "open_token_f1": (1 + 6 / 8) / 2, "llava_med_closed_accuracy": 0.0,
-            "llava_med_open_recall": 1.0,
+            "llava_med_closed_hit_rate": 0.0, "llava_med_open_recall": 1.0,
         },
     ),
     "path_vqa": (
@@ -95,7 +95,7 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 1 / 2, "closed_accuracy": 1.0, "yes_no_accuracy": 1.0, "open_exact_match": 0.0,
             "open_recall": 1 / 2, "open_token_f1": 2 / 3, "llava_med_closed_accuracy": 1.0,
-            "llava_med_open_recall": 1 / 2,
+            "llava_med_closed_hit_rate": 1.0, "llava_med_open_recall": 1 / 2,
         },
     ),
     "pmc_vqa": (
