@@ -94,8 +94,8 @@ UNSURE = re.compile(
 )
 UNSEEN = re.compile(rf"{CANNOT}(?:see|identify|view|be (?:seen|identified))|无法看到|看不到", re.IGNORECASE)
 NO_VERDICT = re.compile(
-    r"^(?:not applicable|n/a|not necessarily|not only|no doubt|no question)\b|看不清|不清楚|不好说|不适用|不仅|不但"
-    r"|^(?:是否|是不是|有没有|有无|有可能|无疑)", re.IGNORECASE,
+    r"^(?:not applicable|n/a|not necessarily|not only|no doubt|no question)\b"
+    r"|看不清|不清楚|不好说|不适用|不仅|不但|^(?:是否|是不是|有没有|有无|有可能|无疑)", re.IGNORECASE,
 )  # fmt: skip
 VERDICT_YES = re.compile(r"\b(?:yes|yeah)\b")
 VERDICT_NO = re.compile(r"\b(?:no|nope)\b(?=[\W_]*$|[*_]*[.,;:!?)/]|\s+(?:or|and|but|because|since|yes)\b)")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluation.answers import write_boxes
+from components.evaluation.benchmarks import mmmu_medical
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.items import Answer, Benchmark, Item, Judged
 from components.evaluation.prior import most_frequent_answer
@@ -185,6 +187,32 @@ def test_detection_by_hand(items: dict[str, Item]) -> None:
     assert corpus(benchmark, "map_50", [one]) == pytest.approx(1 / 2)
     assert corpus(benchmark, "map_50_95", [one, right]) == pytest.approx(1 / 2)
     assert math.isnan(corpus(benchmark, "map_50", [right]))
+
+
+def test_first_boxes_rank_before_second_ones(items: dict[str, Item]) -> None:
+    """Of an answer with many boxes the second is no surer than of one with two."""
+    (lungs,) = [item for item in items.values() if item.source == "detection" and item.boxes]
+    right, wrong = write_boxes(lungs.boxes[:1])[1:-1], "[0, 0, 0.01, 0.01]"
+    rows = [
+        judged(BENCHMARKS["detection"], lungs, Answer(f"[{', '.join(boxes)}]"))
+        for boxes in ([wrong, right], [wrong, wrong, wrong, wrong, wrong])
+    ]
+    # two images, four lungs; both first boxes are wrong, then a right one beside a wrong one
+    assert corpus(BENCHMARKS["detection"], "map_50", rows) == pytest.approx(1 / 3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds"),
+    [
+        ("[0, 1)", ["[0, 1)"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("[1, 2]", ["1", "2"]),
+        ("?", []),
+        ("[{[]: 1}]", ["[{[]: 1}]"]),
+    ],
+)
+def test_a_gold_answer_that_only_looks_like_a_list_is_one_string(answer: str, golds: list[str]) -> None:
+    assert mmmu_medical._golds(answer) == golds
 
 
 def test_diagnosis_by_hand(items: dict[str, Item]) -> None:
