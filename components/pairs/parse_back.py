@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.pairs.claims import BoxClaim, Claim, Claims, Relation, parse_boxes, read_claims
 from components.pairs.facts import COUNTED_BY, absent_labels, present_labels
@@ -85,6 +85,9 @@ def _check_open(question: str, answer: str, pair: Pair, known: Known) -> list[st
     said = read_claims(answer, pair.language, extra=known.labels)
     is_source = pair.generator.name == "source"
     found = _check_claims(said, known, is_source=is_source)
+    for turn in pair.conversations[1:-1:2]:
+        earlier = read_claims(turn.value, pair.language, extra=known.labels)
+        found += _check_claims(earlier, known, is_source=is_source)
     found += [reason for claim in asked.mentions for reason in _check_side(claim, known)]
     found += [reason for claim in asked.boxes for reason in _check_box(claim, known)]
     found += _check_loose_places(said, asked, known)
@@ -196,6 +199,7 @@ def _check_modality(said: Claims, known: Known, *, is_source: bool) -> list[str]
 
 
 def _check_mention(claim: Claim, known: Known) -> list[str]:
+    claim = _narrowed(claim, known)
     if claim.is_negated:
         if claim.labels & known.present:
             return ["negation_contradicts"]
@@ -205,6 +209,16 @@ def _check_mention(claim: Claim, known: Known) -> list[str]:
             return ["negation_contradicts"]
         return [] if _is_excused(claim, known) else ["label_not_annotated"]
     return _check_side(claim, known) + _check_count(claim, known) + _check_place(claim, known)
+
+
+def _narrowed(claim: Claim, known: Known) -> Claim:
+    """Let a wider word mean the annotated thing: "the tumour" where a lung tumour is annotated."""
+    if claim.labels & (known.present | known.absent):
+        return claim
+    wider = tuple(f" {label}" for label in claim.labels)
+    narrow = frozenset(label for label in known.present if label.endswith(wider))
+    narrow = narrow or frozenset(label for label in known.absent if label.endswith(wider))
+    return replace(claim, labels=claim.labels | narrow) if narrow else claim
 
 
 def _is_excused(claim: Claim, known: Known) -> bool:
