@@ -2,7 +2,8 @@
 
 A denial works forward ("without a tumour") or backward ("the liver is missing"), never over the whole
 sentence: "the liver shows no abnormality" says that the liver is there. Denials that cancel each other ("not
-absent", 并非没有) deny nothing. The method is that of NegEx (Chapman et al. 2001, J Biomed Inform 34:301), with our own words.
+absent", 并非没有) deny nothing. The method is that of NegEx (Chapman et al. 2001, J Biomed
+Inform 34:301), with our own words.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ BACKWARD = {
 FORWARD = {
     "en": re.compile(
         r"\b(?:no|not|never|without|neither|nor|none of|free (?:of|from)|lacks?|lacking|absence of|lack of|"
-        r"devoid of|negative for|instead of|rather than|rul(?:es?|ing) out|exclud(?:es?|ing)|fails? to|cannot|zero)\b|n't\b|"
+        r"devoid of|negative for|instead of|rather than|rul(?:es?|ing) out|exclud(?:es?|ing)|fails? to|cannot|"
+        r"zero)\b|n't\b|"
         r"(?<![\d.])0(?=\s+[a-z])", re.IGNORECASE,
     ),
     "zh": re.compile(
