@@ -75,11 +75,7 @@ class Augmenter:
         return is_made and unit_hash(f"{purpose}\x1f{pair.pair_id}", self.templates.seed) < share
 
     def _other(self) -> TemplateGenerator:
-        made = self.templates
-        return TemplateGenerator(
-            seed=made.seed + 1, chinese_share=made.chinese_share, max_questions=made.max_questions,
-            max_regions=made.max_regions,
-        )  # fmt: skip
+        return self.templates.again(seed=self.templates.seed + 1)
 
 
 def meaning(pair: Pair) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from components.data.terms import may_reach_third_party
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
-from components.pairs.parse_back import Known, contradictions, known_of
+from components.pairs.parse_back import Known, contradictions, is_told, known_of
 from components.pairs.rejected import REJECTED, pair_row, write_rejected
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.records import Pair, Record, pair_schema, record_from_row
@@ -89,7 +89,7 @@ def open_generator(settings: Settings) -> PairGenerator:
     options = settings.pair
     templates = TemplateGenerator(
         seed=settings.seed, chinese_share=options.chinese_share, max_questions=options.max_questions,
-        max_regions=options.max_regions,
+        max_regions=options.max_regions, writes=options.written,
     )  # fmt: skip
     if options.generator == "templates":
         return templates
@@ -199,10 +199,14 @@ def verified(
         if pair.rejected_reason:
             yield pair
             continue
-        images = [
-            known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
-            for record_id in pair.record_ids
-        ]
+        images = (
+            [known]
+            if is_told(pair)
+            else [
+                known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
+                for record_id in pair.record_ids
+            ]
+        )
         reasons = contradictions(pair, images)
         yield replace(pair, rejected_reason=reasons[0]) if reasons else pair
 
