@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from components.pairs import lexicon, negation
 from components.pairs.lexicon import Mention, find_labels
@@ -83,6 +84,7 @@ def _clauses(text: str, language: str) -> Iterator[str]:
         yield from negation.clauses(sentence, language)
 
 
+@lru_cache(maxsize=8192)
 def _read_clause(clause: str, language: str, extra: tuple[str, ...]) -> Claims:
     masked, spoken = _mask_modalities(clause)
     found = find_labels(masked, language, extra=extra)

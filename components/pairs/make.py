@@ -1,7 +1,8 @@
 """The stage "pair": records without their image bytes become image-text pairs, each read back before it is kept.
 
 Two passes over the record shards, one row group in memory at a time: the first looks around (how common each
-label is), the second writes. A pair whose text the annotation does not support goes to `rejected.parquet`.
+label is), the second writes. Levels of difficulty take one look more, hard negatives
+two. A pair whose text the annotation does not support goes to `rejected.parquet`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from typing import Any
 from components.data.catalog import CARDS, load_cards
 from components.data.terms import may_reach_third_party
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
+from components.pairs.difficulty import look_further
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.parse_back import Known, contradictions, is_told, known_of
 from components.pairs.rejected import REJECTED, pair_row, write_rejected
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.records import Pair, Record, pair_schema, record_from_row
-from components.settings import Augmentation, Settings
+from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, iterate_rows, shards_below
 
@@ -74,7 +76,7 @@ def run_pair(settings: Settings) -> None:
             root / "records", work.scratch, generator, kinds=options.kinds,
             shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
             with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
-            max_text=settings.check.max_text,
+            max_text=settings.check.max_text, choices=options.choices,
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -118,7 +120,7 @@ def _count_usage(work: StageWork, generator: PairGenerator) -> None:
 def write_pairs(
     records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
     workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
-    max_text: int | None = None,
+    max_text: int | None = None, choices: Choices | None = None,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
@@ -127,6 +129,7 @@ def write_pairs(
     """
     tally = Tally()
     surroundings = look_around(read_records(records))
+    look_further(lambda: read_records(records), surroundings, choices or Choices())
     refused: list[dict[str, Any]] = []
     total = sum(count_rows(path) for path in shards_below(records))
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as writer:

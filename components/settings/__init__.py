@@ -19,7 +19,7 @@ from components.settings.environment import (
 )
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
-from components.settings.pairing import Augmentation, Generating, LanguageWriter
+from components.settings.pairing import Augmentation, Choices, Generating, LanguageWriter
 from components.settings.recipe import (
     Adapter,
     Cluster,
@@ -35,6 +35,7 @@ from components.settings.training import Budget, Checkpointing, Device, Guard, S
 __all__ = [
     "Adapter",
     "Augmentation",
+    "Choices",
     "Budget",
     "Check",
     "Checkpointing",
