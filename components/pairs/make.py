@@ -1,7 +1,8 @@
 """The stage "pair": records without their image bytes become image-text pairs, each read back before it is kept.
 
 Two passes over the record shards, one row group in memory at a time: the first looks around (how common each
-label is), the second writes. A pair whose text the annotation does not support goes to `rejected.parquet`.
+label is), the second writes. Levels of difficulty take one look more, hard negatives
+two. A pair whose text the annotation does not support goes to `rejected.parquet`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from typing import Any
 from components.data.catalog import CARDS, load_cards
 from components.data.terms import may_reach_third_party
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
+from components.pairs.difficulty import look_further
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
-from components.pairs.parse_back import Known, contradictions, known_of
+from components.pairs.parse_back import Known, contradictions, is_told, known_of
 from components.pairs.rejected import RejectedWriter, pair_row
 from components.pairs.reply_cache import forget_replies
 from components.pairs.surroundings import Partner, Surroundings, look_around
 from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, present_records, told
 from components.records import Pair, Record, pair_schema, record_from_row
-from components.settings import Augmentation, Settings
+from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, count_rows, iterate_rows, shards_below
 
@@ -81,7 +83,7 @@ def run_pair(settings: Settings) -> None:
             root / "records", work.scratch, generator, kinds=options.kinds,
             shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
             with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
-            max_text=settings.check.max_text, withdrawn=withdrawn,
+            max_text=settings.check.max_text, withdrawn=withdrawn, choices=options.choices,
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -96,7 +98,7 @@ def open_generator(settings: Settings) -> PairGenerator:
     options = settings.pair
     templates = TemplateGenerator(
         seed=settings.seed, chinese_share=options.chinese_share, max_questions=options.max_questions,
-        max_regions=options.max_regions,
+        max_regions=options.max_regions, writes=options.written,
     )  # fmt: skip
     if options.generator == "templates":
         return templates
@@ -126,7 +128,7 @@ def _count_usage(work: StageWork, generator: PairGenerator) -> None:
 def write_pairs(
     records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
     workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
-    max_text: int | None = None, withdrawn: Withdrawn | None = None,
+    max_text: int | None = None, withdrawn: Withdrawn | None = None, choices: Choices | None = None,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
@@ -139,6 +141,7 @@ def write_pairs(
         return present_records(read_records(records, with_images=with_images), withdrawn or Withdrawn(), count)
 
     surroundings = look_around(read(tally.withdrawn))
+    look_further(lambda: read(Counter()), surroundings, choices or Choices())
     total = sum(count_rows(path) for path in shards_below(records))
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as kept, RejectedWriter(output) as refused:
         chosen = _with_progress(read(Counter(), with_images=with_images), total)
@@ -205,10 +208,14 @@ def verified(
         if pair.rejected_reason:
             yield pair
             continue
-        images = [
-            known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
-            for record_id in pair.record_ids
-        ]
+        images = (
+            [known]
+            if is_told(pair)
+            else [
+                known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
+                for record_id in pair.record_ids
+            ]
+        )
         reasons = contradictions(pair, images)
         yield replace(pair, rejected_reason=reasons[0]) if reasons else pair
 

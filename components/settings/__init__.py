@@ -19,7 +19,7 @@ from components.settings.environment import (
 )
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
-from components.settings.pairing import Augmentation, Generating, LanguageWriter
+from components.settings.pairing import Augmentation, Choices, Generating, LanguageWriter
 from components.settings.recipe import (
     Adapter,
     Cluster,
@@ -36,6 +36,7 @@ __all__ = [
     "Adapter",
     "Augmentation",
     "BenchmarkFiles",
+    "Choices",
     "Budget",
     "BurnedInText",
     "Check",
