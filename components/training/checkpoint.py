@@ -1,7 +1,7 @@
 """Checkpoints of a running stage: complete or invisible, known by what they belong to.
 
 A checkpoint is a folder, written aside, flushed, and renamed into place; its manifest holds the sha256 of every
-file and the *identity*: stage, settings and data. `latest` is moved only after the new folder has been read back
+file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new folder has been read back
 against its manifest, and retention removes older folders only after that. A folder that fails its manifest is
 passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors, the rest JSON.
 
@@ -57,15 +57,35 @@ def check_identity(found: Mapping[str, str], wanted: Identity, *, where: Path) -
 
 def check_complete(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's manifest; CheckpointError when a file is missing, extra or altered."""
+    manifest = read_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
         found = {path.name: digest_file(path) for path in folder.iterdir() if path.name != MANIFEST}
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise CheckpointError(f"not a complete checkpoint: {error}", where=str(folder)) from error
     wrong = sorted(name for name in {*found, *manifest["files"]} if found.get(name) != manifest["files"].get(name))
     if wrong:
         raise CheckpointError(f"missing or altered: {', '.join(wrong)}", where=str(folder))
     return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest; CheckpointError when it is not one, or not as it was written."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: neither JSON nor UTF-8
+        raise CheckpointError(f"not a complete checkpoint: {error}", where=str(folder)) from error
+    parts = ("files", "identity", "facts")
+    is_whole = isinstance(manifest, dict) and all(isinstance(manifest.get(part), dict) for part in parts)
+    if not is_whole or manifest.get("digest") != _own_digest(manifest):
+        raise CheckpointError(
+            "the manifest is not that of a checkpoint, or was altered", where=str(folder / MANIFEST),
+            fix="remove the folder: the stage goes on from the checkpoint before it",
+        )  # fmt: skip
+    return manifest
+
+
+def _own_digest(manifest: Mapping[str, Any]) -> str:
+    return digest_json({key: value for key, value in manifest.items() if key != "digest"})
 
 
 class Shelf:
@@ -88,8 +108,8 @@ class Shelf:
         with folder_aside(path) as aside:
             write_state(state, aside)
             files = {file.name: digest_file(file) for file in sorted(aside.iterdir())}
-            manifest = {"files": files, "identity": _plain_identity(self.identity), "facts": facts}
-            write_json(aside / MANIFEST, manifest)
+            manifest = {"files": files, "identity": _plain_identity(self.identity), "facts": dict(facts)}
+            write_json(aside / MANIFEST, {**manifest, "digest": _own_digest(manifest)})
         check_complete(path)
         write_bytes(self.folder / LATEST, path.name.encode())
         self._retain(path)
@@ -101,7 +121,7 @@ class Shelf:
 
     def facts_of(self, path: Path) -> dict[str, Any]:
         """Return what was noted beside a checkpoint's state."""
-        return json.loads((path / MANIFEST).read_text())["facts"]
+        return read_manifest(path)["facts"]
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint that verifies, or None; a damaged one is passed over."""
@@ -114,16 +134,19 @@ class Shelf:
         return None
 
     def others(self) -> list[str]:
-        """Say for each checkpoint of this stage that belongs to something else what differs."""
-        folders = sorted(self.stage_folder.glob(f"*/*/{MANIFEST}"))
-        reasons = set()
-        for manifest in folders:
-            if manifest.parent.parent != self.folder:
-                found = json.loads(manifest.read_text())["identity"]
-                wanted = _plain_identity(self.identity)
-                differing = [name for name in wanted if found.get(name) != wanted[name]]
-                reasons.add(f"{manifest.parent.parent}: other {', '.join(differing)}")
-        return sorted(reasons)
+        """Say for each checkpoint of this stage that is not gone on from what differs, or that it is damaged."""
+        folders = (file.parent for file in self.stage_folder.glob(f"*/*/{MANIFEST}"))
+        return sorted({self._refusal(folder) for folder in folders} - {""})
+
+    def _refusal(self, folder: Path) -> str:
+        """Return why a checkpoint is not gone on from, "" for one of this very identity."""
+        try:
+            found = read_manifest(folder)["identity"]
+        except CheckpointError as error:
+            return f"{folder}: {error.what}"
+        wanted = _plain_identity(self.identity)
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
+        return f"{folder.parent}: other {', '.join(differing)}" if differing else ""
 
     def clear(self) -> None:
         """Remove every checkpoint of this stage: its output is committed."""

@@ -95,6 +95,8 @@ def _open_work(settings: Settings, stage: Stage, name: str) -> Generator[StageWo
 def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf) -> tuple[Any, Any]:
     """Train the stage from its start or from its newest good checkpoint; return model and processor."""
     vlm, processor = load_start(settings, stage)
+    if settings.training.precision == "bf16-true":
+        vlm = vlm.to(torch.bfloat16)  # before the parts are hashed: Lightning would cast them afterwards
     work.details["parameters"] = count_parameters(vlm)
     resume = shelf.newest()
     announce_start(shelf, resume)
@@ -191,7 +193,8 @@ def _train_on_packs(
     module = StageModule(
         vlm, stage, name=name, steps=steps, log=work.run.log_metrics, speed=speed,
         guard=DivergenceGuard(spike_factor=guard.spike_factor, window=guard.window, skipped=shelf.skipped()),
-        features=_feature_cache(processor, data, facts) if speed.cache_features else None,
+        features=feature_cache(vlm, processor, settings, data=data, tower=facts["hashes"]["vision"])
+        if speed.cache_features else None,
         apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
@@ -228,12 +231,19 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int,
     )
 
 
-def _feature_cache(processor: Any, data: PackDataModule, facts: dict[str, Any]) -> FeatureCache:
-    preprocessing = processor.image_processor.to_json_string()
-    tower = facts["hashes"]["vision"]
-    return FeatureCache(
-        FEATURES, data.collator.pixels, tower=tower, preprocessing=preprocessing, rank=process_rank()
-    )  # fmt: skip
+def feature_cache(
+    vlm: Any, processor: Any, settings: Settings, *, data: PackDataModule, tower: str
+) -> FeatureCache:
+    """Return the cache of a frozen tower's features; `tower` is the hash of its weights."""
+    recipe = {
+        "tower": tower,
+        "preprocessing": processor.image_processor.to_json_string(),
+        "feature_layer": vlm.config.vision_feature_layer,
+        "feature_strategy": vlm.config.vision_feature_select_strategy,
+        "precision": settings.training.precision,
+        "attention": settings.training.speed.attention,
+    }
+    return FeatureCache(FEATURES, data.collator.pixels, recipe=recipe, rank=process_rank())
 
 
 def _telemetry(vlm: Any, stage: Stage, settings: Settings, *, log: LogPoint) -> Telemetry:
