@@ -1,9 +1,10 @@
 """Checkpoints of a running stage: complete or invisible, known by what they belong to.
 
 A checkpoint is a folder, written aside, flushed, and renamed into place; its manifest holds the sha256 of every
-file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new folder has been read back
-against its manifest, and retention removes older folders only after that. A folder that fails its manifest is
-passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors, the rest JSON.
+file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new
+folder has been read back against its manifest, and retention removes older folders only after that. A folder that
+fails its manifest is passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors,
+the rest JSON.
 
     <root>/<stage>/<identity>/step-00000012/{state.safetensors, state.json, manifest.json}
     <root>/<stage>/<identity>/latest          the name of the newest verified folder

@@ -62,12 +62,9 @@ def announce_start(shelf: Shelf, resume: Path | None) -> None:
         print(f"{shelf.identity.stage}: not going on from {reason}", file=sys.stderr)
 
 
-def position_of(shelf: Shelf, resume: Path | None) -> tuple[int, int]:
-    """Return (epoch, packs of it done) that a checkpoint was taken at."""
-    if resume is None:
-        return 0, 0
-    position = shelf.facts_of(resume)["position"]
-    return position["epoch"], position["packs"]
+def position_of(shelf: Shelf, resume: Path | None) -> int:
+    """Return the packs of the stage's stream that were done when a checkpoint was taken."""
+    return shelf.facts_of(resume)["position"]["packs"] if resume is not None else 0
 
 
 def continued_samples(shelf: Shelf, resume: Path | None) -> list[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """A frozen tower's features, computed once an image and kept on disk.
 
-The key is the image's stored pixels and everything the features follow from (`recipe`): the tower's weights, the
-preprocessing, the layer and the tokens taken of it, the precision and the way of attending. A change of any of them
+The key is the image's stored pixels and all that features follow from (`recipe`): the tower's weights, the
+preprocessing, the layer and the tokens taken of it, the precision and the way of attending. A change of any
 begins another folder. Features are kept in float32, which holds what autocast computes without loss.
 
 N images, T image tokens, D the tower's hidden size.

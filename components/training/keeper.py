@@ -43,7 +43,7 @@ class ShelfIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint folder, complete or not at all."""
         ours = checkpoint[OURS]
-        position = {key: ours[key] for key in ("step", "epoch", "packs")}
+        position = {key: ours[key] for key in ("step", "packs")}
         self.shelf.write(checkpoint, Path(path), facts={**ours["facts"], "position": position})
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
@@ -123,7 +123,7 @@ class CheckpointKeeper(lightning.Callback):
         weights = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: weights[name] for name in weights if self._is_kept(name, pl_module)}
         checkpoint[OURS] = {
-            "step": position.step, "epoch": position.epoch, "packs": position.packs,
+            "step": position.step, "packs": position.packs,
             "random": random_state(), "recent": list(pl_module.guard.recent), "facts": self.facts,
         }  # fmt: skip
 
@@ -135,7 +135,7 @@ class CheckpointKeeper(lightning.Callback):
         if missing := pl_module.learning - set(checkpoint["state_dict"]):
             raise CheckpointError(f"no weights for {sorted(missing)[:3]}", where=f"stage {pl_module.name}")
         ours = checkpoint[OURS]
-        position = Position(ours["step"], ours["epoch"], ours["packs"])
+        position = Position(ours["step"], ours["packs"])
         state = loop_state(trainer, position, micro_batch=self.micro_batch)
         checkpoint["loops"] = {"fit_loop": state}
         self._random = ours["random"]

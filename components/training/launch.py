@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -42,7 +43,7 @@ from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
-from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
+from components.training.stages import check_frozen, find_stage, num_steps, packs_of_passes, part_hashes
 from components.training.strategies import gathered_model, make_strategy
 from components.training.telemetry import LogPoint, LossesApart, Telemetry
 
@@ -112,7 +113,7 @@ def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, sh
                              shelf=shelf, resume=resume, facts=facts)  # fmt: skip
     final = gathered_model(vlm) if module.is_sharded else vlm
     if settings.training.samples and process_rank() == 0:
-        data = _data(processor, stage, settings, start=(0, 0))
+        data = _data(processor, stage, settings)
         page = samples_page(answer_samples(final, processor, data, settings.training.samples), title=name)
         work.run.log_text(page, f"samples/step-{module.steps:08d}.html")
     return final, processor
@@ -182,12 +183,8 @@ def _train_on_packs(
     shelf: Shelf, resume: Path | None, facts: dict[str, Any],
 ) -> StageModule:  # fmt: skip
     data = _data(processor, stage, settings, start=position_of(shelf, resume))
-    steps = num_steps(
-        len(data.train_packs),
-        packs_per_step=stage.packs_per_step,
-        epochs=stage.epochs,
-        max_steps=stage.max_steps,
-    )
+    steps = steps_of(stage, len(data.train_packs), name=name)
+    data.total = steps * stage.packs_per_step
     telemetry = _telemetry(vlm, stage, settings, log=work.run.log_metrics)
     guard, speed = settings.training.guard, settings.training.speed
     module = StageModule(
@@ -217,7 +214,7 @@ def _train_on_packs(
     return module
 
 
-def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int, int]) -> PackDataModule:
+def _data(processor: Any, stage: Stage, settings: Settings, *, start: int = 0) -> PackDataModule:
     return PackDataModule(
         settings.work_root / "packs",
         mixture=stage.mixture,
@@ -257,6 +254,19 @@ def sources_of_pairs(curated: Path) -> dict[str, str]:
     if process_rank() or not curated.is_dir():
         return {}
     return {row["pair_id"]: row["source"] for row in iterate_rows(curated, ["pair_id", "source"])}
+
+
+def steps_of(stage: Stage, packs: int, *, name: str) -> int:
+    """Return a stage's optimiser steps; say on standard error when its passes are not whole steps."""
+    steps = num_steps(packs, packs_per_step=stage.packs_per_step, epochs=stage.epochs, max_steps=stage.max_steps)
+    over = packs_of_passes(packs, stage.epochs) - steps * stage.packs_per_step
+    if over and steps != stage.max_steps and process_rank() == 0:
+        what = f"the last {over} are left out" if over > 0 else f"{-over} are read again"
+        print(
+            f"{name}: {packs} packs x {stage.epochs:g} passes in steps of {stage.packs_per_step}: {what}",
+            file=sys.stderr,
+        )
+    return steps
 
 
 def accumulation(settings: Settings, stage: Stage) -> int:

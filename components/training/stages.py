@@ -31,9 +31,18 @@ def find_stage(recipe: Recipe, name: str) -> Stage:
 
 
 def num_steps(num_packs: int, *, packs_per_step: int, epochs: float, max_steps: int) -> int:
-    """Return the optimiser steps of a stage: passes over the packs, cut at `max_steps` (0 is no limit)."""
-    steps = max(1, math.ceil(num_packs * epochs / packs_per_step))
+    """Return the optimiser steps of a stage: passes over the packs, cut at `max_steps` (0 is no limit).
+
+    Passes follow each other without a seam, and every step reads `packs_per_step` packs: what is left over at the
+    end of the last pass, less than a step, is not read. Fewer packs than a step holds are read again to fill one.
+    """
+    steps = max(1, packs_of_passes(num_packs, epochs) // packs_per_step)
     return min(steps, max_steps) if max_steps else steps
+
+
+def packs_of_passes(num_packs: int, epochs: float) -> int:
+    """Return the packs that so many passes hold, the last of them maybe in part."""
+    return round(num_packs * epochs)
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup_ratio: float, schedule: str) -> float:

@@ -51,8 +51,11 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(damage, tmp_path):
     assert value_of(shelf, shelf.newest()) == 5.0
 
 
-GARBAGE = [b"\xff\xfe\x80garbage", b"", b"{", b"{}", b"[]", b"null", b"7", b'{"files": [], "identity": {}, "facts": {}}',
-           b'{"files": {}, "identity": null, "facts": {}}', b'{"files": {}, "identity": {}, "facts": {}}']  # fmt: skip
+GARBAGE = [
+    b"\xff\xfe\x80garbage", b"", b"{", b"{}", b"[]", b"null", b"7",
+    b'{"files": [], "identity": {}, "facts": {}}', b'{"files": {}, "identity": null, "facts": {}}',
+    b'{"files": {}, "identity": {}, "facts": {}}',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

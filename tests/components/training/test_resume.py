@@ -3,21 +3,24 @@
 import os
 import random
 import signal
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
 from components.errors import Diverged
 from components.tracking.runs import TAG_STAGE, StageRun
 from components.tracking.stage import read_manifest
 from components.tracking.store import open_store
+from components.tracking.tables import read_table
 from components.training import launch
 from components.training.continuation import REQUEUE, open_shelf
 from components.training.guard import DivergenceGuard
+from components.training.order import PackOrder
 from components.training.resume import random_state, restore_random_state
+from components.training.stages import num_steps
 from drills.kill_training import STAGE, make_packs, outcome, tiny_settings
 
 STEPS = 14
@@ -141,32 +144,71 @@ def test_other_settings_do_not_go_on_from_a_checkpoint_and_say_so(settings, monk
     assert "other settings" in capfd.readouterr().err
 
 
-class Numbers(Dataset):
-    def __len__(self):
-        return 40
-
-    def __getitem__(self, index):
-        return index
-
-
-def packs_of_steps(world, *, start=0, per_step=8):
+def packs_of_steps(world, *, packs, passes=1, start=0, per_step=8):
     """The packs each optimiser step reads from a position on, over all ranks."""
-    lists = []
-    for rank in range(world):
-        sampler = StatefulDistributedSampler(Numbers(), num_replicas=world, rank=rank, shuffle=True, seed=3)
-        sampler.set_epoch(2)
-        sampler.load_state_dict({"yielded": start // world})
-        lists.append(list(sampler))
-    each = per_step // world
+    steps = num_steps(packs, packs_per_step=per_step, epochs=passes, max_steps=0)
+    orders = [
+        PackOrder(range(packs), num_replicas=world, rank=rank, seed=3, total=steps * per_step, start=start)
+        for rank in range(world)
+    ]
+    lists, each = [list(order) for order in orders], per_step // world
+    assert {len(order) for order in orders} == {steps * each}
     return [
         sorted(pack for part in lists for pack in part[step * each : (step + 1) * each])
-        for step in range(len(lists[0]) // each)
+        for step in range(steps - start // per_step)
     ]
 
 
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 @pytest.mark.parametrize("done", [0, 8, 24])
-def test_any_number_of_ranks_goes_on_with_the_same_packs_a_step(world, done):
-    whole = packs_of_steps(1)
-    assert packs_of_steps(world, start=done) == whole[done // 8 :]
-    assert sorted(pack for step in whole for pack in step) == list(range(40))
+@pytest.mark.parametrize("packs", [40, 41, 43])
+def test_any_number_of_ranks_goes_on_with_the_same_packs_a_step_and_reads_none_twice(packs, done, world):
+    whole = packs_of_steps(1, packs=packs)
+    assert packs_of_steps(world, packs=packs, start=done) == whole[done // 8 :]
+    read = [pack for step in whole for pack in step]
+    assert len(read) == len(set(read)) == 40
+
+
+@pytest.mark.parametrize("world", [1, 2, 8])
+@pytest.mark.parametrize("packs", [41, 43])
+def test_passes_follow_without_a_seam_each_with_every_pack_once(packs, world):
+    steps = packs_of_steps(world, packs=packs, passes=8)
+    assert len(steps) == packs and {len(step) for step in steps} == {8}
+    assert Counter(pack for step in steps for pack in step) == dict.fromkeys(range(packs), 8)
+    across = packs // 8  # the step in which the first pass runs out
+    first = Counter(pack for step in steps[:across] for pack in step) + Counter(steps[across])
+    assert len(first) == packs and sum(first.values()) == (across + 1) * 8
+
+
+def test_a_pass_is_in_the_order_of_torchs_own_sampler():
+    order = PackOrder(range(41), num_replicas=1, rank=0, seed=3, total=82)
+    passes = []
+    for epoch in (0, 1):
+        sampler = StatefulDistributedSampler(range(41), num_replicas=1, rank=0, shuffle=True, seed=3)
+        sampler.set_epoch(epoch)
+        passes.extend(sampler)
+    assert list(order) == passes
+
+
+def test_a_stage_of_odd_packs_reads_each_once_a_pass_however_often_it_is_stopped(settings, monkeypatch, capfd):
+    def row(**changes):
+        recipe = settings.recipe
+        stage = recipe.stages[STAGE].model_copy(update=changes)
+        return settings.model_copy(update={"recipe": recipe.model_copy(update={"stages": {STAGE: stage}})})
+
+    packs = read_table(settings.work_root / "packs" / "alignment" / "train").column("pack_id").to_pylist()
+    odd = row(packs_per_step=5, epochs=2.0, max_steps=0)
+    steps, left = divmod(2 * len(packs), 5)
+    assert left
+    with monkeypatch.context() as patch:
+        at_step(patch, len(packs) // 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            launch.run_train(odd, STAGE)
+    launch.run_train(odd, STAGE)
+    seen = outcome(odd)["seen"]
+    assert [step for step, _ in seen] == [step for step in range(steps) for _ in range(5)]
+    counts = Counter(pack for _, pack in seen)
+    assert (
+        set(counts) == set(packs) and sum(counts.values()) == 2 * len(packs) - left and max(counts.values()) == 2
+    )
+    assert f"the last {left} are left out" in capfd.readouterr().err

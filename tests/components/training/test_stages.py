@@ -28,7 +28,7 @@ def test_an_unknown_stage_lists_the_rows_there_are():
 
 @pytest.mark.parametrize(
     ("packs", "epochs", "limit", "steps"),
-    [(100, 1.0, 0, 25), (101, 1.0, 0, 26), (100, 2.0, 30, 30), (1, 0.1, 0, 1)],
+    [(100, 1.0, 0, 25), (101, 1.0, 0, 25), (102, 2.0, 0, 51), (100, 2.0, 30, 30), (1, 0.1, 0, 1), (10, 0.7, 0, 1)],
 )
 def test_steps_are_passes_over_the_packs_cut_at_the_limit(packs, epochs, limit, steps):
     assert num_steps(packs, packs_per_step=4, epochs=epochs, max_steps=limit) == steps
