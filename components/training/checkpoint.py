@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 from components.errors import CheckpointError
 from components.tracking.commit import folder_aside, write_bytes, write_json
 from components.tracking.digest import digest_file, digest_json
-from components.training.state_file import read_state, write_state
+from components.training.state_file import Snapshot, read_state, take_snapshot
 
 MANIFEST, LATEST, SAMPLES, SKIPPED = "manifest.json", "latest", "samples", "skipped.json"
 
@@ -92,10 +93,12 @@ def _own_digest(manifest: Mapping[str, Any]) -> str:
 class Shelf:
     """The checkpoints of one stage and identity, newest last."""
 
-    def __init__(self, root: Path, identity: Identity, *, keep: int) -> None:
+    def __init__(self, root: Path, identity: Identity, *, keep: int, asynchronous: bool = False) -> None:
         self.stage_folder = root / identity.stage
         self.folder = self.stage_folder / identity.short
         self.identity, self.keep = identity, keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint") if asynchronous else None
+        self._pending: Future[None] | None = None
 
     def path_of(self, step: int) -> Path:
         """Where the checkpoint of an optimiser step lies."""
@@ -104,12 +107,33 @@ class Shelf:
     def write(self, state: Mapping[str, Any], path: Path, *, facts: Mapping[str, Any]) -> None:
         """Write a state to `path`, verify it, move `latest` there, and let the oldest go.
 
-        `facts` are plain values that are wanted before the whole state is read (`facts_of`).
+        `facts` are plain values that are wanted before the whole state is read (`facts_of`). An asynchronous shelf
+        copies the state here and does the rest beside the training; an error of that comes with the next call.
         """
+        self.finish()
+        snapshot = take_snapshot(state)
+        if self._writer is None:
+            self._put(snapshot, path, dict(facts))
+        else:
+            self._pending = self._writer.submit(self._put, snapshot, path, dict(facts))
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is written; raise what its writing raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finish, and write nothing more beside the training."""
+        self.finish()
+        if self._writer is not None:
+            self._writer.shutdown()
+
+    def _put(self, snapshot: Snapshot, path: Path, facts: dict[str, Any]) -> None:
         with folder_aside(path) as aside:
-            write_state(state, aside)
+            snapshot.write(aside)
             files = {file.name: digest_file(file) for file in sorted(aside.iterdir())}
-            manifest = {"files": files, "identity": _plain_identity(self.identity), "facts": dict(facts)}
+            manifest = {"files": files, "identity": _plain_identity(self.identity), "facts": facts}
             write_json(aside / MANIFEST, {**manifest, "digest": _own_digest(manifest)})
         check_complete(path)
         write_bytes(self.folder / LATEST, path.name.encode())
@@ -126,6 +150,7 @@ class Shelf:
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint that verifies, or None; a damaged one is passed over."""
+        self.finish()
         for path in reversed(self._all()):
             try:
                 check_identity(check_complete(path)["identity"], self.identity, where=path)
@@ -151,6 +176,7 @@ class Shelf:
 
     def clear(self) -> None:
         """Remove every checkpoint of this stage: its output is committed."""
+        self.finish()
         shutil.rmtree(self.stage_folder, ignore_errors=True)
 
     def skipped(self) -> dict[str, dict[str, Any]]:

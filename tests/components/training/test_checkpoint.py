@@ -166,6 +166,26 @@ def test_a_kill_at_each_write_call_leaves_a_loadable_checkpoint(tmp_path):
     assert limit > 10 and shelf.newest() == shelf.path_of(10)
 
 
+def test_an_error_of_writing_beside_the_training_comes_with_the_next_call(tmp_path, monkeypatch):
+    shelf = Shelf(tmp_path, IDENTITY, keep=2, asynchronous=True)
+    weight = torch.zeros(4)
+    shelf.write({"weight": weight}, shelf.path_of(5), facts={})
+    weight.fill_(7.0)  # what trains on does not reach the copy
+    assert value_of(shelf, shelf.newest()) == 0.0
+    monkeypatch.setattr("components.training.checkpoint.check_complete", broken_disk)
+    shelf.write({"weight": weight}, shelf.path_of(10), facts={})
+    with pytest.raises(OSError, match="disk"):
+        shelf.finish()
+    monkeypatch.undo()
+    put(shelf, 15)
+    shelf.close()
+    assert shelf.newest() == shelf.path_of(15)
+
+
+def broken_disk(*_):
+    raise OSError("disk")
+
+
 def test_samples_are_kept_by_checkpoint_and_forgotten_when_trained_again(tmp_path):
     shelf = shelf_at(tmp_path)
     shelf.write_samples([(0, "a"), (1, "b")], step=2)

@@ -6,6 +6,7 @@ from components.settings import Recipe
 from components.training.stages import (
     check_frozen,
     check_gradients,
+    check_rates,
     find_stage,
     learning_rate_factor,
     num_steps,
@@ -43,6 +44,13 @@ def test_the_learning_rate_warms_up_then_falls_to_zero():
 
 def test_a_constant_schedule_stays():
     assert learning_rate_factor(80, steps=100, warmup_ratio=0.1, schedule="constant") == 1.0
+
+
+def test_learning_rates_must_be_the_schedules_group_by_group():
+    check_rates([1e-3, 0.1 * 3], [1e-3, 0.3], step=4, stage="s")
+    for found in ([1e-3, 0.31], [1e-3], [0.3, 1e-3]):
+        with pytest.raises(TrainingError, match="learning rates at step 4"):
+            check_rates(found, [1e-3, 0.3], step=4, stage="s")
 
 
 def hashes(**values):
