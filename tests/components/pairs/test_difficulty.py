@@ -1,4 +1,4 @@
-"""Levels of choice questions and hard negatives: where wrong answers come from, and that nothing gives them away."""
+"""Levels of choice questions and hard negatives: where wrong answers come from; nothing gives them away."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def corpus(number: int = 200) -> list[Record]:
     records = scans(number)
     for place, (modality, (department, part, labels)) in enumerate(FAR.items()):
         records += [
-            make_scan(1000 + 100 * place + n, source="far", modality=modality, department=department, body_part=part,
+            make_scan(1000 + 100 * place + n, source="far", modality=modality, department=department,
+                body_part=part,
                       regions=(region(labels[n % 4]),), regions_complete=False)
             for n in range(8)
         ]  # fmt: skip
