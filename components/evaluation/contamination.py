@@ -2,8 +2,9 @@
 
 The ways are those of the contamination firewall (`components/pairs`): equal pixels, perceptual hashes within the
 firewall's distance and, for published items, altered copies (resized, recompressed, cropped, flipped or
-re-windowed), a patient's key, and 13-grams of the words of training's sources. A picture alone counts
-here, whatever is asked of it: the stricter reading. Curation refused altered copies of the corpus's own held-out images already.
+re-windowed), a patient's key, and 13-grams of the words of training's sources. A picture alone counts here,
+whatever is asked of it: the stricter reading. Curation refused altered copies of the corpus's own held-out images
+already.
 """
 
 from __future__ import annotations
