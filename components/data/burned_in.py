@@ -67,7 +67,7 @@ class RapidReader:
 
     def read(self, pixels: np.ndarray[Any, Any]) -> Sequence[tuple[str, float]]:
         """Return the lines of an image."""
-        found = self._engine(pixels, use_cls=False)
+        found: Any = self._engine(pixels, use_cls=False)
         return [(text, float(score)) for text, score in zip(found.txts or (), found.scores or (), strict=True)]
 
 

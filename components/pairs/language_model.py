@@ -30,7 +30,6 @@ from components.settings import LanguageWriter, language_model_key
 
 VERSION = "1"
 WRITTEN_KINDS = ("caption", "region_caption", "instruct")
-FORBIDDEN = "terms_forbid_third_party_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,8 @@ class Request:
 class LanguageModelGenerator:
     """Writes with a language model where it may, with templates elsewhere.
 
-    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not.
+    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not, and
+    the templates write all of its pairs.
     """
 
     def __init__(
@@ -58,6 +58,9 @@ class LanguageModelGenerator:
 
     def generate(self, record: Record, *, around: Surroundings, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield the record's pairs; what could not be written comes refused, with its reason."""
+        if self.model.is_third_party and not self.allowed.get(record.source, False):
+            yield from self.templates.generate(record, around=around, kinds=kinds)
+            return
         rest = [kind for kind in kinds if kind not in WRITTEN_KINDS]
         yield from self.templates.generate(record, around=around, kinds=rest)
         if "caption" in kinds:
@@ -102,9 +105,6 @@ class LanguageModelGenerator:
         )  # fmt: skip
 
     def _written(self, request: Request, scene: Scene) -> Iterator[Pair]:
-        if self.model.is_third_party and not self.allowed.get(scene.record.source, False):
-            yield self._refused(request, scene, FORBIDDEN)
-            return
         reason = ""
         for attempt in range(self.options.attempts):
             seed = self.seed + attempt
