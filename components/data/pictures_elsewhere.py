@@ -1,7 +1,7 @@
 """Pictures and the tracking store: where a run's artefacts leave this machine, only pictures that may go along do.
 
 `may_leave_machine` decides, and only `yes` is a yes. Pages keep their words and numbers; what is withheld is
-printed and stands in the run's tag `gmai.pictures_withheld`. A store behind a tunnel from this machine looks local.
+printed and stands in the run's tag `gmai.pictures_withheld`. A store behind a tunnel looks local.
 """
 
 from __future__ import annotations

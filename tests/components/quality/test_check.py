@@ -208,9 +208,7 @@ def test_an_engine_that_cannot_judge_is_an_error() -> None:
         judge(pd.DataFrame({"other": ["x"]}))
 
 
-def test_a_store_elsewhere_gets_the_page_without_pictures_that_may_not_leave(
-    settings, fake_run, monkeypatch
-) -> None:
+def test_a_store_elsewhere_gets_no_pictures_that_may_not_leave(settings, fake_run, monkeypatch) -> None:
     write_corpus(settings.work_root, *make_corpus(), rejected=12)
     fake_run.keeps_here = False
     monkeypatch.setattr(check, "withheld_sources", lambda run, cards: frozenset(["fake"]))
