@@ -16,10 +16,11 @@ from typing import Any
 
 from components.data.card import Card
 from components.data.catalog import card_files, load_cards
+from components.data.pictures_elsewhere import say_withheld, withheld_sources
 from components.data.portions import SourceJob
 from components.data.privacy import PUBLIC_KEY_WARNING, check_patient_key
 from components.data.source_update import SourceResult, read_sources
-from components.data.terms import allows, strictest_terms
+from components.data.terms import allowed_cards, strictest_terms
 from components.errors import (
     DataError,
     DatasetMissing,
@@ -61,7 +62,7 @@ def run_ingest(settings: Settings) -> None:
             "dropped_by_terms": dropped,
             "permitted_use": strictest_terms(cards),
         }  # fmt: skip
-        log_contact_sheet(work.scratch, work.run)
+        log_contact_sheet(work.scratch, work.run, cards)
 
 
 def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[SourceJob]:
@@ -76,15 +77,6 @@ def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[S
         )
         for card in cards
     ]  # fmt: skip
-
-
-def allowed_cards(cards: Sequence[Card], allow_noncommercial: bool) -> tuple[list[Card], list[str]]:
-    """Part the cards into those whose terms allow this corpus's use and the names of those dropped.
-
-    A corpus for commercial use takes only what says yes to it; "not stated" is not a yes.
-    """
-    dropped = [card.name for card in cards if not (allow_noncommercial or allows(card, "commercial_use"))]
-    return [card for card in cards if card.name not in dropped], dropped
 
 
 def check_present(cards: Iterable[Card], data_root: Path) -> None:
@@ -156,13 +148,15 @@ def print_results(results: Sequence[SourceResult]) -> None:
     Console().print(table)
 
 
-def log_contact_sheet(records: Path, run: Any) -> None:
-    """Hand the run a picture of sample images with their labels and boxes."""
+def log_contact_sheet(records: Path, run: Any, cards: Sequence[Card]) -> None:
+    """Hand the run a picture of sample images with their labels and boxes, of the sources that may be there."""
     import tempfile
 
     from components.data.contact_sheet import draw_contact_sheet
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.png"
-        path.write_bytes(draw_contact_sheet(records))
+        withheld = withheld_sources(run, cards)
+        path.write_bytes(draw_contact_sheet(records, without=withheld))
+        say_withheld(run, withheld)
         run.log_artifact(path)

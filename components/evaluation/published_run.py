@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from components.data.pictures_elsewhere import log_page
 from components.evaluation.catalog import find_benchmark
 from components.evaluation.contamination import (
     Seen,
@@ -25,6 +26,7 @@ from components.evaluation.contamination import (
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import MODEL, Exam, make_exam
 from components.evaluation.items import Answering, answering_by
+from components.evaluation.permitted import withheld_of
 from components.evaluation.published import (
     Loaded,
     digest_pictures,
@@ -146,11 +148,15 @@ def _open_run(settings: Settings, asked: Asked, data: Path, *, stage: str) -> Ge
 
 def _log(settings: Settings, run: StageRun, scratch: Path, output: Path, examined: Examination) -> None:
     """Log what the evaluate stage logs of its own: report, scores, answers, plots, pictures, numbers, standing."""
+    withheld = withheld_of(run, examined.exams, settings)
     run.log_metrics(flat_metrics(examined.metrics))
-    for name in ("report.html", "pictures", SUBMISSION):
+    log_page(run, scratch / "report.html", withheld)
+    for name in (*(() if withheld else ("pictures",)), SUBMISSION):
         if (scratch / name).exists():
             run.log_artifact(scratch / name)
-    record_standing(settings, run, scratch, output, stage=run.stage, model_digest=examined.weights)
+    record_standing(
+        settings, run, scratch, output, stage=run.stage, model_digest=examined.weights, withheld=withheld
+    )
 
 
 def _items_seen(settings: Settings, *, asked: Exam, loaded: Loaded, pictures: Mapping[str, bytes]) -> set[str]:

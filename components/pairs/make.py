@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.data.catalog import CARDS, load_cards
-from components.data.terms import may_reach_third_party
+from components.data.pictures_elsewhere import say_withheld, withheld_sources
+from components.data.terms import allowed_cards, check_third_party, may_reach_third_party
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.difficulty import look_further
 from components.pairs.faithfulness import Faithfulness
@@ -66,6 +67,7 @@ def run_pair(settings: Settings) -> None:
 
     Raises:
         DataError: there are no record shards, or the language model does not answer.
+        TermsDenied: the texts would come from somebody else's model, and a source does not allow that.
     """
     from components.pairs.preview import write_preview
 
@@ -88,13 +90,26 @@ def run_pair(settings: Settings) -> None:
         _count(work, tally)
         _count_usage(work, generator)
         with TemporaryDirectory() as folder:
-            page = write_preview(root / "records", work.scratch, Path(folder) / "pairs.html")
+            withheld = _withheld(work)
+            page = write_preview(root / "records", work.scratch, Path(folder) / "pairs.html", without=withheld)
             work.run.log_artifact(page)
+            say_withheld(work.run, withheld)
         _print(tally)
 
 
+def _withheld(work: StageWork) -> frozenset[str]:
+    """Name the sources whose pictures may not go into the run; cards are read only when some might not."""
+    if work.run.keeps_here:
+        return frozenset()
+    return withheld_sources(work.run, load_cards(names=work.settings.corpus.sources))
+
+
 def open_generator(settings: Settings) -> PairGenerator:
-    """Return the generator that the settings name."""
+    """Return the generator that the settings name.
+
+    Raises:
+        TermsDenied: it is somebody else's model and a source of the corpus may not reach it; nothing is sent.
+    """
     options = settings.pair
     templates = TemplateGenerator(
         seed=settings.seed, chinese_share=options.chinese_share, max_questions=options.max_questions,
@@ -104,9 +119,13 @@ def open_generator(settings: Settings) -> PairGenerator:
         return templates
     from components.pairs.language_model import LanguageModelGenerator, open_language_model
 
-    allowed = {card.name: may_reach_third_party(card) for card in load_cards(names=settings.corpus.sources)}
+    cards, _ = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
     writer = options.language_model
-    return LanguageModelGenerator(open_language_model(writer), templates, allowed=allowed, options=writer)
+    model = open_language_model(writer)
+    if model.is_third_party and options.denied_sources == "raise":
+        check_third_party(cards)
+    allowed = {card.name: may_reach_third_party(card) for card in cards}
+    return LanguageModelGenerator(model, templates, allowed=allowed, options=writer)
 
 
 def _count(work: StageWork, tally: Tally) -> None:

@@ -7,7 +7,7 @@ commits no output. Refuses to let a pair go on that breaks any rule of `suite.py
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from components.data.card import Card
 from components.data.catalog import CARDS, load_cards
+from components.data.pictures_elsewhere import log_page, withheld_sources
 from components.errors import QualityError
 from components.pairs.columns import keys_of
 from components.quality.card_suite import (
@@ -96,7 +97,8 @@ def run_check(settings: Settings) -> None:
         results = summarise(outcomes, suite, shares) | {"drift": {drift.column: drift.psi for drift in drifts}}
         write_json(work.scratch / PROFILE, profile)
         provenance = read_provenance(root, _cards(settings))
-        _write(work, results, _page(records, curated, suite, outcomes, shares, drifts, provenance))
+        page = _page(records, curated, suite, outcomes, shares, drifts, provenance)
+        _write(work, results, page, withheld_sources(work.run, _cards(settings)))
         num_pairs = next(outcome.checked for outcome in outcomes)
         work.count(read=num_pairs, kept=num_pairs)
         offer_profile(profile, {outcome.name for outcome in outcomes if not outcome.passed})
@@ -305,13 +307,13 @@ def count_values(pairs: pa.Table, columns: Sequence[str]) -> Counts:
     return counts
 
 
-def _write(work: StageWork, results: Mapping[str, Any], page: str) -> None:
+def _write(work: StageWork, results: Mapping[str, Any], page: str, withheld: Collection[str]) -> None:
     folder, stem = (work.scratch, "report") if results["passed"] else (FAILED_REPORTS, "check-failed")
     results_path = folder / ("results.json" if results["passed"] else "check-failed.json")
     write_json(results_path, results)
     write_bytes(folder / f"{stem}.html", page.encode())
-    for path in (results_path, folder / f"{stem}.html"):
-        work.run.log_artifact(path)
+    work.run.log_artifact(results_path)
+    log_page(work.run, folder / f"{stem}.html", withheld)
     failed = sum(1 for row in results["expectations"] if not row["passed"])
     work.run.log_metrics({"expectations_failed": failed, "rejected_share": results["rejected_share"]})
 

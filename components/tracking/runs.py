@@ -25,7 +25,7 @@ from components.tracking.digest import digest_json
 from components.tracking.journal import RunWriter, import_journals
 from components.tracking.owner import is_restart_of, owner, owner_lives, scheduler_job
 from components.tracking.redact import redact, redact_mapping
-from components.tracking.store import Store, open_store
+from components.tracking.store import Store, keeps_here, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,6 +47,7 @@ class StageRun:
     writer: RunWriter | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     points: set[tuple[str, int]] = field(default_factory=set, repr=False)
+    keeps_here: bool = True  # its artefacts stay on this machine
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers at an optimiser step, each once whatever is trained again, or without a step."""
@@ -130,7 +131,8 @@ def open_run(
     left = _reattach(store, stage, fingerprint, parent)
     run_id = left or _create(store, stage, fingerprint, parent)
     points = _points_of(store, run_id) if left else set()
-    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets, points)
+    stays = keeps_here(store.uri, store.client.get_run(run_id).info.artifact_uri or "")
+    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets, points, stays)
     parent_writer = RunWriter(store.client, parent)
     with _status_kept(run, parent_writer):
         _describe(run, settings, store, inputs)

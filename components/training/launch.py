@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from components.data.catalog import load_cards
+from components.data.pictures_elsewhere import say_withheld, withheld_sources, without_pictures
 from components.errors import ConfigError
 from components.model.attention import attend
 from components.model.machine import prepare_machine
@@ -131,6 +133,10 @@ def _attempt(
     if settings.training.samples and process_rank() == 0:
         data = _data(processor, stage, settings)
         page = samples_page(answer_samples(final, processor, data, settings.training.samples), title=name)
+        if not work.run.keeps_here:
+            withheld = withheld_sources(work.run, load_cards(names=settings.corpus.sources))
+            say_withheld(work.run, withheld)
+            page = without_pictures(page) if withheld else page
         work.run.log_text(page, f"samples/step-{module.steps:08d}.html")
     return final, processor
 

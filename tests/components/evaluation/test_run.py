@@ -76,8 +76,8 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     }
     assert "image minus blind" in capsys.readouterr().out
     assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
-    assert fake_run.artifacts[:3] == ["report.html", "model_card.md", "data_card.md"]
-    assert "pictures/" in fake_run.artifacts[3]
+    assert fake_run.artifacts[:4] == ["report.html", "model_card.md", "data_card.md", "permitted_use.json"]
+    assert "pictures/" in fake_run.artifacts[4]
     written = Path("artifacts/evaluation")
     assert "scores.json: image_minus_blind.value" in (written / "model_card.md").read_text()
     assert "curated: counts.kept" in (written / "data_card.md").read_text()
