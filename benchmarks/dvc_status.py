@@ -1,9 +1,9 @@
 """How long `dvc status` takes with the whole corpus in place: `python benchmarks/dvc_status.py`.
 
-5.5 million records of some 50 kB lie in 1,025 shards of 256 MB. `dvc status` looks at names, sizes and times,
-not at bytes, so the shards here are small and as many. The peer is the layout that DVC's users are warned of: a tracked
-file a picture; it has `--pictures` of them (the full number would take hours to add), and its time is taken times
-5.5 million over that number. `ratio` is the seconds of the shards over the peer's. The last line is JSON.
+5.5 million records of some 50 kB lie in 1,025 shards of 256 MB. `dvc status` looks at names, sizes and times, not
+at bytes, so the shards here are small and as many. The peer is the layout that DVC's users are warned of: a
+tracked file a picture. It has `--pictures` of them (the full number would take hours to add), and its time is
+taken times 5.5 million over that number. `ratio` is the shards' seconds over the peer's. The last line is JSON.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -62,6 +64,8 @@ class RememberingModel:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        # One lock a reply, while somebody waits for it: the same prompt at once is asked and written once.
+        self._busy: WeakValueDictionary[Path, Any] = WeakValueDictionary()
 
     @property
     def name(self) -> str:
@@ -76,18 +80,24 @@ class RememberingModel:
     def complete(self, prompt: Prompt, *, seed: int, record: Record | None = None) -> Reply:
         """Return the remembered reply, or ask and remember whose record it is about."""
         path = self._path(prompt, seed)
-        reply = _load(path)
-        was_remembered = reply is not None
-        if reply is None:
-            reply = self.model.complete(prompt, seed=seed)
-            stored = _Stored(
-                prompt_hash=prompt.hash, model=self.name, seed=seed, text=reply.text,
-                prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens,
-                patient_key=record.patient_key if record else "", source=record.source if record else "",
-            )  # fmt: skip
-            write_json(path, stored.model_dump())
+        with self._lock:
+            mine = self._busy.setdefault(path, threading.Lock())
+        with mine:
+            reply = _load(path)
+            was_remembered = reply is not None
+            if reply is None:
+                reply = self.model.complete(prompt, seed=seed)
+                self._keep(path, prompt, seed, reply, record)
         self._count(reply, was_remembered=was_remembered)
         return reply
+
+    def _keep(self, path: Path, prompt: Prompt, seed: int, reply: Reply, record: Record | None) -> None:
+        stored = _Stored(
+            prompt_hash=prompt.hash, model=self.name, seed=seed, text=reply.text,
+            prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens,
+            patient_key=record.patient_key if record else "", source=record.source if record else "",
+        )  # fmt: skip
+        write_json(path, stored.model_dump())
 
     def _path(self, prompt: Prompt, seed: int) -> Path:
         key = stable_id(prompt.hash, self.name, seed)

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from components.settings.base import Frozen, Positive, Share
 
+# What may stand in an address besides its host: none of it, for it would be written into params.yaml and the runs.
+SECRET_PLACES = ("@", "?", "#")
 LanguageKind = Literal["caption", "region_caption", "instruct", "percept", "comparison", "report", "text_only"]
 
 
@@ -34,6 +36,12 @@ class LanguageWriter(Frozen):
     )
     prompt_price: float = Field(default=0.0, ge=0, description="money for a million prompt tokens")
     reply_price: float = Field(default=0.0, ge=0, description="money for a million reply tokens")
+
+    @model_validator(mode="after")
+    def _no_secret_stands_in_the_address(self) -> LanguageWriter:
+        if any(mark in self.endpoint for mark in SECRET_PLACES):
+            raise ValueError("endpoint may hold no login and no query: the key comes from GMAI_LLM_API_KEY alone")
+        return self
 
 
 class Augmentation(Frozen):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from components.errors import ConfigError, DataError, TermsDenied
 from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.language_model import LanguageModelGenerator
-from components.pairs.make import open_generator, run_pair, verified
+from components.pairs.make import open_generator, run_pair, verified, write_pairs
 from components.pairs.prompts import make_prompt
 from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel
@@ -20,7 +22,7 @@ from components.pairs.surroundings import look_around
 from components.records import pair_from_row
 from components.settings import LanguageWriter, settings_from
 from components.tracking.tables import iterate_rows
-from tests.components.pairs.test_make import PAIRS, corpus, write_records
+from tests.components.pairs.test_make import PAIRS, RECORDS, corpus, write_records
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.scans import make_scan, make_study
 from tests.fakes.sources import make_captions_source, make_card, write_card
@@ -329,6 +331,76 @@ def test_a_local_transformers_model_answers_the_same_every_time(generator, tmp_p
     assert [pair.rejected_reason for pair in pairs] == ["reply_not_json"]
     with pytest.raises(ConfigError, match="no transformers model"):
         LocalModel(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host/v1", "http://host/v1?api_key=secret", "http://host/#s"]
+)
+def test_an_address_that_holds_a_secret_is_refused_before_it_is_written_down(address: str) -> None:
+    with pytest.raises(ValueError, match="GMAI_LLM_API_KEY alone"):
+        LanguageWriter(endpoint=address, model="tiny")
+
+
+def test_the_key_is_in_no_file_no_log_and_no_run(
+    settings, fake_run, serve, monkeypatch, tmp_path, caplog, capsys
+) -> None:
+    monkeypatch.setenv("GMAI_LLM_API_KEY", KEY)
+    caplog.set_level("DEBUG")
+    server = serve((503, KEY[::-1]), (200, fitting))
+    writer = LanguageWriter(endpoint=server.address, model="tiny", cache="cache", back_off_seconds=0.0)
+    chosen = settings.pair.model_copy(update={"generator": "language_model", "language_model": writer})
+    Path("conf/sources").mkdir(parents=True)
+    monkeypatch.setattr("components.pairs.make.load_cards", lambda names: [])
+    write_records(corpus())
+    settings = settings.model_copy(update={"pair": chosen})
+    run_pair(settings)
+    assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.is_relative_to(tmp_path / "cache") for path in written)
+    shown = [path.read_bytes() for path in written]
+    printed = capsys.readouterr()
+    said = (caplog.text, printed.out, printed.err, repr(vars(fake_run)), repr(settings))
+    shown += [text.encode() for text in said]
+    assert not any(KEY.encode() in text for text in shown)
+
+
+class Slow:
+    """A local model that takes its time and counts."""
+
+    is_third_party, asked = False, 0
+
+    def __init__(self, name: str = "slow") -> None:
+        self.name = name
+
+    def complete(self, prompt, *, seed):
+        self.asked += 1
+        time.sleep(0.02)
+        return Reply("text", 1, 1)
+
+
+def test_the_same_prompt_at_once_is_asked_and_written_once(tmp_path) -> None:
+    model = RememberingModel(Slow(), tmp_path)
+    prompt = make_prompt("caption", _scene(), language="en")
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: model.complete(prompt, seed=1), range(24)))
+    assert (model.model.asked, len(set(replies))) == (1, 1)
+    assert (model.usage.asked, model.usage.remembered) == (1, 23)
+    other = RememberingModel(Slow("another"), tmp_path)
+    other.complete(prompt, seed=1)
+    assert other.usage.asked == 1, "another model's reply was taken"
+
+
+def test_several_requests_at_once_keep_the_order_and_the_bill(settings, serve, generator, tmp_path) -> None:
+    write_records(corpus())
+    found = []
+    for workers in (1, 4):
+        remembering = RememberingModel(endpoint(serve((200, fitting))), tmp_path / str(workers))
+        options = LanguageWriter(model="tiny", prompt_price=1.0)
+        writer = LanguageModelGenerator(remembering, generator, allowed={}, options=options)
+        out = tmp_path / f"out{workers}"
+        write_pairs(RECORDS, out, writer, kinds=("caption", "instruct"), shard_bytes=1 << 20, workers=workers)
+        found.append(([path.read_bytes() for path in sorted(out.iterdir())], writer.bill()))
+    assert found[0] == found[1]
 
 
 def test_the_stage_writes_what_it_cost_and_how_faithful_it_was(
