@@ -89,7 +89,7 @@ def outputs(project: Path) -> Iterator[Path]:
 
 
 def contents(path: Path) -> str:
-    """A file's bytes as text in lower case, without base64; a Parquet file's decompressed columns too."""
+    """A file's bytes as text in lower case, without pictures in base64; a Parquet file's columns unpacked too."""
     told = re.sub(r"base64,[A-Za-z0-9+/=]+", "", path.read_bytes().decode("latin-1"))
     if path.suffix == ".parquet":
         table = pq.read_table(path)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -137,6 +137,24 @@ class PrivateNames:
             self.file.write(json.dumps({"hidden": hidden, "stated": stated}, ensure_ascii=False) + "\n")
 
 
+@dataclass
+class HeldNames(PrivateNames):
+    """Holds what would be written, until it is known to which part of the source it belongs."""
+
+    held: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, hidden: str, stated: str) -> None:
+        """Hold one line, unless the path is public or was the last one."""
+        if hidden not in (stated, self.last):
+            self.last = hidden
+            self.held.append((hidden, stated))
+
+    def take(self) -> list[tuple[str, str]]:
+        """Return what is held, and hold nothing."""
+        taken, self.held = self.held, []
+        return taken
+
+
 def open_private(folder: Path, source: str) -> TextIO:
     """Open a source's file of private names afresh; only its owner may read it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,8 +165,16 @@ def open_private(folder: Path, source: str) -> TextIO:
 
 def find_names(folder: Path, source: str, wanted: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (hidden, stated) of a source where the hidden path holds one of the wanted texts; all for none."""
-    path, texts = folder / f"{source}.jsonl", tuple(wanted)
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        row = json.loads(line)
-        if not texts or any(text in row["hidden"] for text in texts):
-            yield row["hidden"], row["stated"]
+    texts = tuple(wanted)
+    for path in files_of(folder, source):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if not texts or any(text in row["hidden"] for text in texts):
+                yield row["hidden"], row["stated"]
+
+
+def files_of(folder: Path, source: str) -> list[Path]:
+    """List the files of a source's private names: one, or one a portion."""
+    return [path for path in (folder / f"{source}.jsonl",) if path.is_file()] + sorted(
+        folder.glob(f"{source}.*.jsonl")
+    )

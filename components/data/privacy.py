@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from components.data.burned_in import RapidReader, Screen
 from components.data.card import Card
 from components.data.deidentify import profile_stamp
 from components.data.hidden_paths import PrivateNames, has_public_people, open_private
-from components.data.reading import ReadContext
 from components.errors import ConfigError
 from components.settings import BurnedInText, Secrets
 
@@ -56,12 +55,12 @@ def _nothing(_: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def keep_names(card: Card, folder: Path) -> Generator[PrivateNames]:
-    """Open the file of what a protected source's hidden paths stand for; a public source has none."""
+def keep_names(card: Card, folder: Path, part: str = "") -> Generator[PrivateNames]:
+    """Open the file of what a protected source's (or its part's) hidden paths stand for; a public one has none."""
     if has_public_people(card):
         yield PrivateNames()
         return
-    with open_private(folder, card.name) as file:
+    with open_private(folder, f"{card.name}.{part}" if part else card.name) as file:
         yield PrivateNames(file)
 
 
@@ -70,12 +69,12 @@ def open_screen(options: BurnedInText) -> Screen | None:
     return Screen(options, RapidReader()) if options.share else None
 
 
-def privacy_stamp(card: Card, context: ReadContext, screen: Screen | None) -> dict[str, Any]:
+def privacy_stamp(card: Card, scrubbed: Mapping[str, int], burned_in: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what the source's manifest says of its de-identification: what was applied, and what it found."""
     stamp: dict[str, Any] = {
         "paths": "public" if has_public_people(card) else "hidden by a keyed hash",
         "scrubber": scrub.VERSION,
-        "scrubbed": dict(sorted(context.scrubbed.items())),
-        "burned_in_text": screen.counts() if screen else "not measured",
+        "scrubbed": dict(sorted(scrubbed.items())),
+        "burned_in_text": dict(burned_in) if burned_in else "not measured",
     }
     return stamp | ({"headers": profile_stamp()} if card.reader.startswith("dicom_") else {})

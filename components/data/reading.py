@@ -12,7 +12,7 @@ import fnmatch
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -59,13 +59,24 @@ class Rejection:
 class ReadContext:
     """What every reader needs beside its card: the longest stored side in pixels and the patient key.
 
-    `scrubbed` counts what `finish` takes out of texts, by kind; `names` keeps what hidden paths stand for.
+    `scrubbed` counts what `finish` takes out of texts, by kind; `names` keeps what hidden paths stand for;
+    `choose` decides which units a reading takes (`portions.py`), without it all.
     """
 
     max_side: int
     secret: bytes
     scrubbed: Counter[str] = field(default_factory=Counter)
     names: PrivateNames = field(default_factory=PrivateNames)
+    choose: Callable[[str, Iterable[str]], bool] | None = None
+
+    def takes(self, unit: str, own: Iterable[str] = ()) -> bool:
+        """Tell whether this reading wants the samples of a unit, before anything of it is decoded.
+
+        `unit` is the path inside the source that they are said of; `own` are further files that no other unit
+        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in
+        the order in which it yields them.
+        """
+        return self.choose is None or self.choose(unit, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +120,8 @@ def parse_options(model: type[OptionsModel], card: Card) -> OptionsModel:
         return model.model_validate(card.options)
     except ValidationError as error:
         where = f"conf/sources/{card.name}.yaml, options of reader {card.reader}"
-        raise CardInvalid(
-            f"options do not fit: {explain(error, model)}", where=where, fix="gmai sources"
-        ) from error
+        fix = f"docs/readers/{card.reader}.md; then gmai source check {card.name}"
+        raise CardInvalid(f"options do not fit: {explain(error, model)}", where=where, fix=fix) from error
 
 
 def resolve_inside(root: Path, relative: str) -> Path:
@@ -120,10 +130,21 @@ def resolve_inside(root: Path, relative: str) -> Path:
     try:
         stays = path.resolve().is_relative_to(root.resolve())
     except RuntimeError as error:  # Python's word for a loop of links
-        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+        raise DataError(
+            f"link_cyclic: path is a loop of links: {relative!r}", where=str(root), fix="mend the link"
+        ) from error
     if PurePosixPath(relative).is_absolute() or not stays:
-        raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
+        raise DataError(
+            f"path_escapes_source: path leaves its source: {relative!r}",
+            where=str(root),
+            fix="mend the card or the link",
+        )
     return path
+
+
+def name_of(error: DataError) -> str:
+    """Return the reason with which an error's message begins, as `resolve_inside` writes it."""
+    return error.what.partition(":")[0]
 
 
 def find_files(root: Path, pattern: str) -> list[Path]:
@@ -134,8 +155,14 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     resolve_inside(root, pattern)
     found = [resolve_inside(root, path.relative_to(root).as_posix()) for path in sorted(root.glob(pattern))]
     files = [path for path in found if path.is_file()]
+    for path in found:
+        if not path.is_file() and path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
+            told = f"link_cyclic: a link to a folder above it: {path.name!r}"
+            raise DataError(told, where=str(root), fix="mend the link")
     if not files:
-        raise DatasetMissing(f"no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            f"file_missing: no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data"
+        )
     return files
 
 

@@ -59,7 +59,7 @@ class Augmenter:
 
     def _jittered(self, pairs: Sequence[Pair], record: Record, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield questions about shrunk boxes in place of the chosen pairs' boxes."""
-        chosen = [pair for pair in pairs if pair.kind in JITTERED_KINDS and pair.question_type in JITTERED_TYPES]
+        chosen = [pair for pair in pairs if pair.kind in JITTERED_KINDS and base_type(pair) in JITTERED_TYPES]
         chosen = [pair for pair in chosen if self._is_chosen(pair, "shrink", self.options.jitter_share)]
         if chosen:
             rng = Random(stable_id(self.templates.seed, record.record_id, "jitter"))
@@ -67,7 +67,7 @@ class Augmenter:
             labels = {(pair.kind, pair.labels) for pair in chosen}
             wanted = [kind for kind in JITTERED_KINDS if kind in kinds]
             for pair in self.make(shrunk, self.templates, wanted):
-                if pair.question_type in JITTERED_TYPES and (pair.kind, pair.labels) in labels:
+                if base_type(pair) in JITTERED_TYPES and (pair.kind, pair.labels) in labels:
                     yield pair
 
     def _is_chosen(self, pair: Pair, purpose: str, share: float) -> bool:
@@ -75,11 +75,12 @@ class Augmenter:
         return is_made and unit_hash(f"{purpose}\x1f{pair.pair_id}", self.templates.seed) < share
 
     def _other(self) -> TemplateGenerator:
-        made = self.templates
-        return TemplateGenerator(
-            seed=made.seed + 1, chinese_share=made.chinese_share, max_questions=made.max_questions,
-            max_regions=made.max_regions,
-        )  # fmt: skip
+        return self.templates.again(seed=self.templates.seed + 1)
+
+
+def base_type(pair: Pair) -> str:
+    """Return a pair's question type without its level: "region" of "region/hard"."""
+    return pair.question_type.partition("/")[0]
 
 
 def meaning(pair: Pair) -> tuple[object, ...]:

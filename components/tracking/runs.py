@@ -35,6 +35,8 @@ TAG_STAGE, TAG_FINGERPRINT, TAG_PIPELINE = "gmai.stage", "gmai.fingerprint", "gm
 TAG_OUTPUT, TAG_OWNER, TAG_ATTEMPTS = "gmai.output_digest", "gmai.owner", "gmai.attempts"
 TAG_PARENT, TAG_NOTE, TAG_JOB = "mlflow.parentRunId", "mlflow.note.content", "gmai.job"
 
+LAYOUT: Any = {"cluster": True, "training": {"workers", "checkpoint", "guard", "log_every"}}
+
 
 @dataclass
 class StageRun:
@@ -159,8 +161,12 @@ def _status_kept(run: StageRun, parent: RunWriter) -> Generator[None]:
 
 @contextmanager
 def _sigterm_raises() -> Generator[None]:
-    """Turn SIGTERM into SystemExit(143), so that the run's status and the scratch folder are put right."""
-    if threading.current_thread() is not threading.main_thread():
+    """Turn SIGTERM into SystemExit(143), so that the run's status and the scratch folder are put right.
+
+    A command that has its own way of leaving keeps it: the handler that it set stays.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or callable(signal.getsignal(signal.SIGTERM)):
         yield
         return
 
@@ -192,8 +198,12 @@ def find_or_make_parent(store: Store, settings: Settings, secrets: Sequence[str]
 
 
 def pipeline_key(settings: Settings) -> str:
-    """Return the hash of the settings and of the committed data digests: one pipeline, one key."""
-    return digest_json({"settings": settings.model_dump(mode="json"), "data": pinned_data()})
+    """Return the hash of the settings and of the committed data digests: one pipeline, one key.
+
+    Where and how safely it runs is no part of it: a stage that goes on under another cluster stays one run.
+    """
+    decides = settings.model_dump(mode="json", exclude=LAYOUT)
+    return digest_json({"settings": decides, "data": pinned_data()})
 
 
 def pinned_data() -> dict[str, str]:

@@ -75,7 +75,8 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 3 / 4, "closed_accuracy": 2 / 2, "yes_no_accuracy": 1 / 1, "open_exact_match": 1 / 2,
             "open_recall": (1 / 3 + 1) / 2, "open_token_f1": (2 / 6 + 1) / 2,
-            "llava_med_closed_accuracy": 1 / 2, "llava_med_open_recall": (3 / 5 + 1) / 2,
+            "llava_med_closed_accuracy": 1 / 2, "llava_med_closed_hit_rate": 1 / 2,
+            "llava_med_open_recall": (3 / 5 + 1) / 2,
         },
     ),
     # two English, two Chinese; LLaVA-Med's rules are of the English ones alone
@@ -87,7 +88,7 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 2 / 4, "closed_accuracy": 1 / 2, "yes_no_accuracy": 1 / 2, "open_exact_match": 1 / 2,
             "open_recall": 1.0, "open_token_f1": (1 + 6 / 8) / 2, "llava_med_closed_accuracy": 0.0,
-            "llava_med_open_recall": 1.0,
+            "llava_med_closed_hit_rate": 0.0, "llava_med_open_recall": 1.0,
         },
     ),
     "path_vqa": (
@@ -95,7 +96,7 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
         {
             "accuracy": 1 / 2, "closed_accuracy": 1.0, "yes_no_accuracy": 1.0, "open_exact_match": 0.0,
             "open_recall": 1 / 2, "open_token_f1": 2 / 3, "llava_med_closed_accuracy": 1.0,
-            "llava_med_open_recall": 1 / 2,
+            "llava_med_closed_hit_rate": 1.0, "llava_med_open_recall": 1 / 2,
         },
     ),
     "pmc_vqa": (
@@ -160,13 +161,15 @@ GOLDEN: dict[str, tuple[list[tuple[str, Answer]], dict[str, float]]] = {
             ("report_generation/50414267", Answer("Small left pleural effusion.")),
         ],
         {
-            "rouge_l": (5 / 6 + 1) / 2, "bleu_1": (5 / 6 + 1) / 2,
+            "rouge_l": (5 / 6 + 1) / 2, "coco_rouge_l": (5 / 6 + 1) / 2, "bleu_1": (5 / 6 + 1) / 2,
             "bleu_2": ((5 / 6 * 3 / 5) ** (1 / 2) + 1) / 2,
             "bleu_3": ((5 / 6 * 3 / 5 * 2 / 4) ** (1 / 3) + 1) / 2,
             "bleu_4": ((5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** (1 / 4) + 1) / 2,
             "meteor_exact_stem": (5 / 6 * (1 - 0.5 * (2 / 5) ** 3) + 1 - 0.5 * (1 / 4) ** 3) / 2,
             "clinical_f1": (2 / 3 + 1) / 2,  # Cardiomegaly agreed, a pneumothorax claimed
-            "corpus_bleu_1": 9 / 10, "corpus_bleu_4": (9 / 10 * 6 / 8 * 4 / 6 * 2 / 4) ** (1 / 4),
+            "corpus_bleu_1": 9 / 10, "corpus_bleu_2": (9 / 10 * 6 / 8) ** (1 / 2),
+            "corpus_bleu_3": (9 / 10 * 6 / 8 * 4 / 6) ** (1 / 3),
+            "corpus_bleu_4": (9 / 10 * 6 / 8 * 4 / 6 * 2 / 4) ** (1 / 4),
             "cider_d": 10 * ((5 / 6 + 3 / 5 + 2 / 4 + 1 / 3) / 4 + 1) / 2,
             "clinical_micro_f1": 2 * 2 / (2 + 1 + 2), "clinical_macro_f1": (1 + 0 + 1) / 3,
         },

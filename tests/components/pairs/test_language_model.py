@@ -14,7 +14,7 @@ from components.pairs.faithfulness import Faithfulness
 from components.pairs.language_model import LanguageModelGenerator
 from components.pairs.make import open_generator, run_pair, verified
 from components.pairs.prompts import make_prompt
-from components.pairs.replies import ReplyRefused, find_json, read_reply
+from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel
 from components.pairs.surroundings import look_around
 from components.records import pair_from_row
@@ -249,6 +249,19 @@ def test_only_the_loopback_interface_is_this_machine(address: str, is_here: bool
         ("instruct", '[{"question": "Q?"}]', "reply_schema_invalid"),
         ("caption", '{"caption": "<image> again"}', "reply_holds_markup"),
         ("region_caption", '{"caption": "The liver."}', "region_not_begun_as_asked"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "c", "options": ["a", "b"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a", "a"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a", "<box>"]}]', "reply_holds_markup"),
+        ("report", '{"findings": "The liver."}', "reply_schema_invalid"),
+        ("report", '{"findings": "The liver.", "impression": ["none"]}', "reply_schema_invalid"),
+        ("text_only", '{"turns": []}', "reply_schema_invalid"),
+        (
+            "text_only",
+            '[{"question": "Q?", "answer": "A."}, {"question": "<image>", "answer": "A."}]',
+            "reply_holds_markup",
+        ),
+        ("comparison", '{"caption": "x"}', "reply_schema_invalid"),
     ],
 )
 def test_a_reply_of_another_shape_has_its_reason(kind: str, text: str, reason: str) -> None:
@@ -259,8 +272,8 @@ def test_a_reply_of_another_shape_has_its_reason(kind: str, text: str, reason: s
 
 def test_json_is_found_among_other_words_and_the_papers_bare_list_is_taken() -> None:
     assert find_json('Sure {smile}:\n```json\n{"caption": "x"}\n```') == {"caption": "x"}
-    assert read_reply("instruct", '[{"question": "Q?", "answer": "A."}]', "en") == [("Q?", "A.")]
-    assert read_reply("region_caption", '{"caption": "该区域显示肝脏。"}', "zh")[0][1].startswith("该区域")
+    assert read_reply("instruct", '[{"question": "Q?", "answer": "A."}]', "en") == [Row("Q?", "A.")]
+    assert read_reply("region_caption", '{"caption": "该区域显示肝脏。"}', "zh")[0].answer.startswith("该区域")
 
 
 def test_a_torn_file_of_the_cache_is_asked_for_again(tmp_path) -> None:
