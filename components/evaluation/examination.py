@@ -71,7 +71,11 @@ def examine(
         answer_baselines(exam, seed=seed)
     more = _answer_zero_shot(settings, exams, images)
     judged = {exam.benchmark.name: judge_all(exam) for exam in _asked_of(judge, exams)}
-    predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
+    predictions = [
+        row
+        for exam in exams
+        for row in predictions_of(exam.benchmark, judged[exam.benchmark.name], seen=exam.seen)
+    ]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
     metrics["details"] |= more | (judge.details(exams, judged) if judge else {})

@@ -121,9 +121,9 @@ BENCHMARK = Benchmark(
         citation="layout: Chen et al., EMNLP 2020 (R2Gen), github.com/cuhksz-nlp/R2Gen; CIDEr: CVPR 2015",
         licence="IU X-ray CC BY-NC-ND 4.0; MIMIC-CXR needs PhysioNet credentials",
         known_limits="one reference; 122 of MedEvalKit's 296 IU reports hold XXXX where names were; the labeller "
-        "is rules, not CheXbert: it agrees with 80 of 84 sentences labelled by hand for its test; METEOR has exact "
-        "and stem matches only, for WordNet's synonyms are not in any package that this project installs; R2Gen's "
-        "ROUGE-L is coco_rouge_l (beta 1.2), rouge_l is google-research's (beta 1)",
+        "is rules, not CheXbert: it agrees with 80 of 84 sentences labelled by hand for its test; METEOR has "
+        "exact and stem matches only, for WordNet's synonyms are not in any package that this project installs; "
+        "R2Gen's ROUGE-L is coco_rouge_l (beta 1.2), rouge_l is google-research's (beta 1)",
     ),
     answering="text",
     budget="captions",
