@@ -66,8 +66,8 @@ COUNTS = {  # what each source prints of what is kept here, by the source's name
     "LLaVA-Med, arXiv 2306.00890, table not stated": 7,
     "MedGemma, arXiv 2507.05201, table not stated": 8,
 }
-# The means that the sources print beside the rows, a check of what was copied; but LLaVA-v1.6-13B's, printed as 50.8,
-# which its own numbers do not have (its note says so).
+# The means that the sources print beside the rows, a check of what was copied; but LLaVA-v1.6-13B's, printed as
+# 50.8, which its own numbers do not have (its note says so).
 PRINTED_MEANS = {
     "Table 4;": {
         "Med-Flamingo": 37.4, "RadFM": 37.0, "LLaVA-Med-7B": 41.6, "Qwen-VL-Chat": 46.5, "Yi-VL-34B": 50.5,
