@@ -60,8 +60,8 @@ UNSEEN = r"not (?:\w+ )?(?:seen|identified|present|evident|visuali[sz]ed|noted|a
 LIST_BEHIND = r"^(?:(?:,| and| or)+(?! (?:is|are|was|were|has|have|with|there|no)\b)(?: [\w-]+){1,3}){0,4}"
 DENIED_BACKWARDS = re.compile(
     rf"{LIST_BEHIND}(?: in the [\w ]+?)? {TO_BE} (?:now |all |since )?(?:{UNSEEN}|absent|resolved|excluded"
-    r"|ruled out|removed|withdrawn)\b"
-    r"|^(?:影|征象)?(?:未见(?!明?显?(?:变化|改变))|消失|已(?:完全|基本)?(?:吸收|排除|拔除)|拔除)"
+    r"|ruled out|removed|withdrawn)\b|^(?:影|征象)?(?:未见(?!明?显?(?:变化|改变))|消失"
+    r"|已(?:完全|基本)?(?:吸收|排除|拔除)|拔除)"
 )
 DOUBTED = re.compile(
     r"\b(?:may|might|could|possibl[ey]|probabl[ey]|suspicious for|suspected|suspicion (?:of|for)|questionable"

@@ -25,7 +25,7 @@ from components.evaluation.items import (
     Refused,
     of_source,
 )
-from components.evaluation.multiple_choice import choice_item, is_right, lettered
+from components.evaluation.multiple_choice import CALIBRATION, choice_item, is_right, lettered
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, embedded_picture, read_parquet, text_of
 
@@ -146,6 +146,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
+    corpus_metrics=(CALIBRATION,),
     takes=of_source(NAME),
     prompt=_prompt,
     score=_score,

@@ -122,7 +122,7 @@ BENCHMARK = Benchmark(
         licence="IU X-ray CC BY-NC-ND 4.0; MIMIC-CXR needs PhysioNet credentials",
         known_limits="one reference; 122 of MedEvalKit's 296 IU reports hold XXXX where names were; the labeller "
         "is rules, not CheXbert: it agrees with 80 of 84 sentences labelled by hand for its test; METEOR has "
-        "exact and stem matches only, for WordNet's synonyms are in no package that this project installs; "
+        "exact and stem matches only, for WordNet's synonyms are not in any package that this project installs; "
         "R2Gen's ROUGE-L is coco_rouge_l (beta 1.2), rouge_l is google-research's (beta 1)",
     ),
     answering="text",
