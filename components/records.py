@@ -240,6 +240,7 @@ class Prediction:
     organ: str = NOT_STATED
     sex: str = NOT_STATED
     age_band: str = NOT_STATED
+    is_seen: bool | None = None  # training saw something of it; null where that is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +355,7 @@ def prediction_schema() -> Any:
     import pyarrow as pa
 
     special: dict[str, Any] = {
-        "score": pa.float64(), "confidence": pa.float64(), "is_parsed": pa.bool_(),
+        "score": pa.float64(), "confidence": pa.float64(), "is_parsed": pa.bool_(), "is_seen": pa.bool_(),
         "record_ids": pa.list_(pa.string()),
     }  # fmt: skip
     return pa.schema([(f.name, special.get(f.name, pa.string())) for f in dataclasses.fields(Prediction)])

@@ -8,30 +8,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from components.errors import BenchmarkError, DataError
+from components.evaluation.corpus_numbers import (
+    CorpusDifference,
+    CorpusNumber,
+    compare_corpus_numbers,
+    read_corpus_numbers,
+)
 from components.evaluation.protocol import parts_of, why_not_comparable
-from components.evaluation.scores import BREAKDOWNS
+from components.evaluation.scores import BREAKDOWNS, CLEAN
 from components.evaluation.statistics import PairedDifference, holm, paired_difference
 from components.records import NOT_STATED
 from components.tracking.tables import iterate_rows
 
 SCORES, PREDICTIONS, MODEL = "scores.json", "predictions", "model"
 NEEDED = ("item_id", "benchmark", "system", "metric", "score", "patient_key")
-COLUMNS = (*NEEDED, *BREAKDOWNS)
+COLUMNS = (*NEEDED, *BREAKDOWNS, "is_seen")
 Rows = dict[str, dict[str, Any]]  # item id -> prediction
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation as read back: its metrics file, and the model's predictions by (benchmark, metric)."""
+    """One evaluation as read back: its metrics file, the model's predictions by (benchmark, metric), and its
+    numbers of many items by name.
+    """
 
     name: str
     metrics: Mapping[str, Any]
     rows: Mapping[tuple[str, str], Rows]
+    numbers: Mapping[str, CorpusNumber] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Compared:
 
     benchmark: str
     metric: str
-    difference: PairedDifference | None
+    difference: PairedDifference | CorpusDifference | None
     refusal: str = ""
     p_holm: float = 1.0
 
@@ -62,7 +71,15 @@ def read_evaluated(folder: Path) -> Evaluated:
     for row in _predictions(folder / PREDICTIONS):
         if row["system"] == MODEL:
             rows.setdefault((row["benchmark"], row["metric"]), {})[row["item_id"]] = row
-    return Evaluated(folder.as_posix(), _metrics(folder / SCORES), rows)
+    return Evaluated(folder.as_posix(), _metrics(folder / SCORES), rows, _numbers(folder))
+
+
+def _numbers(folder: Path) -> dict[str, CorpusNumber]:
+    try:
+        return read_corpus_numbers(folder)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchmarkError(f"the numbers of many items cannot be read: {error!r}", where=str(folder),
+                             fix="gmai evaluate") from error  # fmt: skip
 
 
 def _metrics(path: Path) -> Mapping[str, Any]:
@@ -92,7 +109,8 @@ def _predictions(folder: Path) -> list[dict[str, Any]]:
 
 
 def _groups_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) or NOT_STATED for name in BREAKDOWNS}  # an older evaluation kept fewer
+    groups = {name: row.get(name) or NOT_STATED for name in BREAKDOWNS}  # an older evaluation kept fewer
+    return {**groups, "is_seen": row.get("is_seen")}
 
 
 def compare_evaluations(first: Evaluated, second: Evaluated, *, resamples: int, seed: int) -> list[Compared]:
@@ -105,6 +123,7 @@ def compare_evaluations(first: Evaluated, second: Evaluated, *, resamples: int, 
     if not shared:
         raise BenchmarkError("the two evaluations share no benchmark", where=f"{first.name}, {second.name}")
     found = [one for key in shared for one in _compare(key, first, second, resamples=resamples, seed=seed)]
+    found += _compare_numbers(first, second)
     if all(one.refusal for one in found):
         reasons = sorted({f"{one.benchmark}: {one.refusal}" for one in found})
         raise BenchmarkError(
@@ -128,6 +147,9 @@ def _compare(
         return
     whole = _difference(ours, theirs, sorted(ours), resamples=resamples, seed=seed)
     yield Compared(benchmark, metric, whole, p_holm=whole.p)
+    if clean := sorted(name for name in ours if ours[name]["is_seen"] is theirs[name]["is_seen"] is False):
+        part = _difference(ours, theirs, clean, resamples=resamples, seed=seed)
+        yield Compared(f"{benchmark}/{CLEAN}", metric, part, p_holm=part.p)
     for column in BREAKDOWNS:
         parts = [
             Compared(
@@ -139,6 +161,20 @@ def _compare(
         ]
         corrected = holm({one.benchmark: one.difference.p for one in parts if one.difference})
         yield from (replace(one, p_holm=corrected[one.benchmark]) for one in parts)
+
+
+def _compare_numbers(first: Evaluated, second: Evaluated) -> Iterator[Compared]:
+    """Compare the numbers of many items (mAP, CIDEr, …) of the benchmarks whose protocols agree."""
+    allowed = {
+        name: number
+        for name, number in first.numbers.items()
+        if not _refusal(first, second, name.split(" ", maxsplit=1)[0].split("/")[0])
+    }
+    try:
+        found = compare_corpus_numbers(allowed, second.numbers)
+    except ValueError:  # other items: the rows of the predictions say which
+        return
+    yield from (Compared(one.benchmark, one.metric, one, p_holm=one.p) for one in found)
 
 
 def _refusal(first: Evaluated, second: Evaluated, benchmark: str) -> str:

@@ -165,12 +165,14 @@ def _scores(
 def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes]) -> None:
     """Write predictions, scores, report and a few pictures into a folder."""
     from components.evaluation.charts import plot_files
+    from components.evaluation.corpus_numbers import FILE, corpus_numbers
     from components.evaluation.report import render_report, sample_pictures
 
     exams, metrics = examined.exams, examined.metrics
     page = render_report(exams, examined.predictions, metrics, images, examined.heat)
     write_table(folder / "predictions", to_rows(examined.predictions), prediction_schema())
     write_json(folder / "scores.json", metrics)
+    write_json(folder / FILE, corpus_numbers(exams, examined.judged))
     write_bytes(folder / "report.html", page.encode())
     for name, rows in plot_files(examined.predictions, metrics).items():
         write_json(folder / "plots" / name, rows)

@@ -20,9 +20,9 @@ from components.records import NOT_STATED, Box, Prediction, pair_from_row
 from components.tracking.tables import iterate_rows
 
 MODEL, BLIND, TEXT_ONLY, MAJORITY, RANDOM = "model", "blind", "text_only", "majority", "random"
+STATED_FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
 IMAGE_MARK = re.compile(r"<image>\n?")
 PICTURELESS = (TEXT_ONLY, MAJORITY, RANDOM)
-FACTS = ("task", "organ", "sex", "age_band")
 NO_TRAINING_PART = "first option (no training part)"
 
 
@@ -122,10 +122,11 @@ def predictions_of(exam: Exam, judged: Mapping[str, Sequence[Judged]]) -> Iterat
     """Yield one prediction for each system, item and metric that applies to the item, with what was asked."""
     for system, rows in judged.items():
         for row in rows:
-            yield from _predictions(exam.benchmark, system, row, exam.ask(row.item, system))
+            yield from _predictions(exam, row, exam.ask(row.item, system), system=system)
 
 
-def _predictions(benchmark: Benchmark, system: str, row: Judged, asked: Ask) -> Iterator[Prediction]:
+def _predictions(exam: Exam, row: Judged, asked: Ask, *, system: str) -> Iterator[Prediction]:
+    benchmark = exam.benchmark
     item, answer, judgement = row.item, row.answer, row.judgement
     for metric in benchmark.metrics:
         if metric in judgement.scores:
@@ -135,7 +136,9 @@ def _predictions(benchmark: Benchmark, system: str, row: Judged, asked: Ask) -> 
                 raw_answer=answer.text, parsed_answer=judgement.parsed, gold=item.gold,
                 score=float(judgement.scores[metric]), metric=metric, is_parsed=judgement.is_parsed,
                 record_ids=asked.images, language=item.language, department=item.department,
-                confidence=round(answer.confidence, 6), **{name: item.fact(name) for name in FACTS},
+                confidence=round(answer.confidence, 6),
+                is_seen=None if exam.seen is None else item.item_id in exam.seen,
+                **{name: item.fact(name) for name in STATED_FACTS},
             )  # fmt: skip
 
 

@@ -18,13 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from components.data.image import DAMAGED
+from components.data.pictures_elsewhere import log_page
 from components.errors import BenchmarkError
 from components.evaluation.cards import Artefacts, benchmark_card, model_card, read_artefacts
 from components.evaluation.catalog import find_benchmark
-from components.evaluation.contamination import Seen, pictures_trained_on
+from components.evaluation.contamination import (
+    Seen,
+    copies_seen,
+    patients_seen,
+    pictures_trained_on,
+    words_seen,
+)
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import MODEL, Exam, make_exam
 from components.evaluation.items import Answering, Benchmark, answering_by
+from components.evaluation.permitted import withheld_of
 from components.evaluation.placement import check_model
 from components.evaluation.published import (
     Loaded,
@@ -159,7 +167,8 @@ def plan_published(settings: Settings, wanted: Wanted) -> Asked:
     loaded, exam, pictures = _choose(settings, wanted, benchmark, loaded)
     exam.data = digest_json([loaded.digest, digest_pictures(pictures)])
     not_checked = _why_not_checked(settings, model)
-    exam.seen = None if not_checked else frozenset(_items_seen(settings.work_root, loaded, exam))
+    if not not_checked:
+        exam.seen = frozenset(_items_seen(settings, asked=exam, loaded=loaded, pictures=pictures))
     return Asked(loaded, exam, pictures, model, not_checked)
 
 
@@ -185,7 +194,7 @@ def _choose(
 
 
 def _why_not_checked(settings: Settings, model: Path) -> str:
-    """Say why the pictures that this model saw in training are not known, or ""."""
+    """Say why it is not known what this model saw in training, or ""."""
     root = settings.work_root
     if not model.resolve().is_relative_to((root / "models").resolve()):
         return "the model is not one of this pipeline's, so what it was trained on is not known here"
@@ -208,20 +217,26 @@ def _open_run(settings: Settings, asked: Asked, data: Path, *, stage: str) -> Ge
 
 def _log(settings: Settings, run: StageRun, scratch: Path, output: Path, examined: Examination) -> None:
     """Log what the evaluate stage logs of its own: report, scores, answers, plots, pictures, numbers, standing."""
+    withheld = withheld_of(run, examined.exams, settings)
     run.log_metrics(flat_metrics(examined.metrics))
-    for name in ("report.html", "model_card.md", "data_card.md", "pictures", SUBMISSION):
+    log_page(run, scratch / "report.html", withheld)
+    for name in ("model_card.md", "data_card.md", *(() if withheld else ("pictures",)), SUBMISSION):
         if (scratch / name).exists():
             run.log_artifact(scratch / name)
-    record_standing(settings, run, scratch, output, stage=run.stage, model_digest=examined.weights)
+    record_standing(
+        settings, run, scratch, output, stage=run.stage, model_digest=examined.weights, withheld=withheld
+    )
 
 
-def _items_seen(root: Path, loaded: Loaded, exam: Exam) -> set[str]:
-    """Find the items with a picture of training."""
-    known: Seen = pictures_trained_on(root / "records", root / "curated")
-    shown = {name for item in exam.items for name in item.record_ids}
-    asked = replace(loaded, pictures={name: loaded.pictures[name] for name in shown})
-    names = seen_pictures(asked, known.pixels, known.perceptual, bits=known.bits)
-    return {item.item_id for item in exam.items if names.intersection(item.record_ids)}
+def _items_seen(settings: Settings, *, asked: Exam, loaded: Loaded, pictures: Pictures) -> set[str]:
+    """Find the items of which training saw a picture, an altered copy of one, a patient or 13 words."""
+    records, curated = settings.work_root / "records", settings.work_root / "curated"
+    known: Seen = pictures_trained_on(records, curated)
+    mine = replace(loaded, pictures=pictures.places)  # of the pictures that nobody is shown nothing is known
+    names = seen_pictures(mine, known.pixels, known.perceptual, bits=known.bits)
+    names |= copies_seen(pictures, records, curated, index=Path(settings.curate.index))
+    shown = {item.item_id for item in asked.items if names.intersection(item.record_ids)}
+    return shown | words_seen(asked.items, curated) | patients_seen(asked.items, curated)
 
 
 def _origin(asked: Asked) -> dict[str, object]:

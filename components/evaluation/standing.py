@@ -16,6 +16,7 @@ from typing import Any
 
 from components.errors import BenchmarkError, TrackingError
 from components.evaluation.comparison import Compared, Evaluated, compare_evaluations, read_evaluated
+from components.evaluation.corpus_numbers import FILE
 from components.settings import Settings
 from components.tracking.model_package import DIGEST_TAG
 from components.tracking.past import Past, PastRun, open_past
@@ -68,6 +69,8 @@ def keep_evaluation(run: StageRun, folder: Path, *, model_digest: str) -> None:
     )
     run.log_artifact(folder / "scores.json", KEPT)
     run.log_artifact(folder / "predictions", KEPT)
+    if (folder / FILE).is_file():
+        run.log_artifact(folder / FILE, KEPT)
     run.log_artifact(folder / "plots")
 
 

@@ -107,9 +107,10 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     table.add_column("score", overflow="fold")  # the name alone gives way where the terminal is narrow
     for column in ("value", "95 %", "majority", "blind", "n/patients"):
         table.add_column(column, no_wrap=True)
+    headline = next((row["metric"] for row in metrics["scores"] if row["benchmark"] == BLIND_BENCHMARK), "")
     for row in metrics["scores"]:
         benchmark, _, part = row["benchmark"].partition("/")
-        if part and benchmark != BLIND_BENCHMARK and part != CLEAN:
+        if part and part != CLEAN and (benchmark, row["metric"]) != (BLIND_BENCHMARK, headline):
             continue
         name = f"  {part.rpartition('=')[2]}" if "=" in part else f"{row['benchmark']} {row['metric']}"
         interval = f"{number(row['low'])}-{number(row['high'])}"

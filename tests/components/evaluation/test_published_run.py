@@ -87,7 +87,8 @@ def test_published_files_run_from_one_call(settings: Settings, data: Path) -> No
     weights = digest_tree(settings.work_root / "models" / settings.recipe.final_stage)
     assert output == Path("artifacts/benchmarks") / f"closed_questions-test-{weights[:10]}"
     metrics = json.loads((output / "scores.json").read_text())
-    (whole,) = (row for row in metrics["scores"] if "/" not in row["benchmark"])
+    whole, calibration = (row for row in metrics["scores"] if "/" not in row["benchmark"])
+    assert (whole["metric"], calibration["metric"]) == ("accuracy", "expected_calibration_error")
     assert (whole["n"], whole["num_patients"]) == (4, 4)
     assert metrics["details"]["published"]["refused"] == {"answer_missing": 1}
     assert metrics["image_minus_blind"]["n"] == 4
