@@ -50,11 +50,14 @@ class Pace:
 
 @dataclass(frozen=True)
 class Machine:
-    """What answers: CPU threads in all, processes that share the questions, and the kind of device."""
+    """What answers: CPU threads in all, processes that share the questions, the kind of device, and how a model
+    attends there ("fused" or `components.model.attention.NAME`).
+    """
 
     threads: int
     processes: int = 1
     device: DeviceKind = "auto"
+    attention: str = "fused"
 
 
 @dataclass(frozen=True)

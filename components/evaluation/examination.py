@@ -17,7 +17,7 @@ from components.evaluation.answering import Machine, Pace, Steps
 from components.evaluation.attention import HeatMap, look, pointing_rows
 from components.evaluation.exams import Exam, answer_baselines, judge_all, predictions_of
 from components.evaluation.items import Judged
-from components.evaluation.placement import DeviceKind, check_model, device_of
+from components.evaluation.placement import check_model, device_of
 from components.evaluation.processes import answer_all
 from components.evaluation.protocol import NO_JUDGE, Protocol, arithmetic_of, make_protocol, preprocessing_hash
 from components.evaluation.scores import Scoring, in_order, make_scores
@@ -62,8 +62,8 @@ def examine(
     chosen, seed = settings.evaluation, settings.seed
     judge, exams = under_judge(settings, exams)
     pace = Pace(chosen.batch_size, chosen.max_new_tokens, chosen.generation_batch)
-    machine = Machine(settings.cluster.threads, chosen.processes, chosen.device)
-    protocols = protocols_of(exams, model, pace=pace, device=machine.device, judge=judge)
+    machine = Machine(settings.cluster.threads, chosen.processes, chosen.device, chosen.attention)
+    protocols = protocols_of(exams, model, pace=pace, machine=machine, judge=judge)
     weights = digest_tree(model)
     journals = {name: AnswerJournal(weights, one.fingerprint) for name, one in protocols.items()}
     print_plan(exams)
@@ -127,12 +127,13 @@ def protocols_of(
     model: Path,
     *,
     pace: Pace,
-    device: DeviceKind = "auto",
+    machine: Machine,
     judge: AnswerJudge | None = None,
 ) -> dict[str, Protocol]:
     """Return each benchmark's protocol for this checkpoint."""
     preprocessing = preprocessing_hash(model)
-    arithmetic = arithmetic_of(device_of(device), batches=(pace.batch_size, pace.generation_batch))
+    batches = (pace.batch_size, pace.generation_batch)
+    arithmetic = arithmetic_of(device_of(machine.device), attention=machine.attention, batches=batches)
     return {
         exam.benchmark.name: make_protocol(
             exam,

@@ -43,10 +43,12 @@ def device_of(kind: DeviceKind, *, rank: int = 0) -> str:
     return f"cuda:{rank % number}" if number else "cpu"
 
 
-def load_on(folder: Path, device: str, *, dtype: torch.dtype) -> VLM:
+def load_on(folder: Path, device: str, *, dtype: torch.dtype, attention: str = "fused") -> VLM:
     """Load a checkpoint and lay its weights on a device; raises as `load_vlm` does."""
+    from components.model.attention import attend
     from components.model.vlm import load_vlm
 
     vlm = load_vlm(folder, dtype=dtype)
+    attend(vlm.model, attention)
     vlm.model.to(device)
     return vlm

@@ -73,7 +73,7 @@ def answer_all(
         answer_in_processes(Work(model, asked, images, pace, machine, journals), steps=steps)
     prepare_machine(machine.threads)
     device = device_of(machine.device)
-    vlm = load_on(model, device, dtype=torch.bfloat16)
+    vlm = load_on(model, device, dtype=torch.bfloat16, attention=machine.attention)
     with engine.inference(device):
         features = ImageFeatures(vlm, images)
         for exam in exams:
@@ -139,7 +139,7 @@ def answer_share(work: Work, rank: int, told: Connection) -> None:
     machine, parent = work.machine, multiprocessing.parent_process()
     prepare_machine(max(1, machine.threads // machine.processes))
     device = device_of(machine.device, rank=rank)
-    vlm = load_on(work.model, device, dtype=torch.bfloat16)
+    vlm = load_on(work.model, device, dtype=torch.bfloat16, attention=machine.attention)
     with engine.inference(device):
         features = ImageFeatures(vlm, work.images)
         for asked in work.asked:

@@ -84,10 +84,10 @@ def make_protocol(
     return Protocol({name: digest_json(contents[name]) for name in PARTS})
 
 
-def arithmetic_of(device: str, *, batches: tuple[int, int]) -> dict[str, Any]:
+def arithmetic_of(device: str, *, batches: tuple[int, int], attention: str = "fused") -> dict[str, Any]:
     """Return what decides how the model's numbers are rounded: type, kind of device, batches, libraries."""
     return {
-        "dtype": "bfloat16", "device": device.partition(":")[0], "batches": list(batches),
+        "dtype": "bfloat16", "device": device.partition(":")[0], "batches": list(batches), "attention": attention,
         "libraries": {name: version(name) for name in LIBRARIES},
     }  # fmt: skip
 

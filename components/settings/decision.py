@@ -54,6 +54,10 @@ class Evaluation(Frozen):
     generation_batch: Positive = Field(default=48, description="open questions that are generated at once")
     processes: Positive = Field(default=1, description="that share the questions: a device each, or the threads")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where it is there")
+    attention: Literal["fused", "matrix_products"] = Field(
+        default="fused",
+        description="torch's kernel, or plain products: a quarter faster on a CPU",
+    )
     heat_maps: HeatMaps = HeatMaps()
     bootstrap: Positive = Field(description="resamples for a 95 % interval")
     max_probes: int = Field(

@@ -8,12 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from components.errors import CheckpointError, ConfigError
 from components.evaluation import placement
 from components.evaluation.answering import Machine, Pace
 from components.evaluation.placement import check_model, device_of, load_on
 from components.evaluation.processes import answer_all
+from components.model.attention import NAME
+from components.model.vlm import save_vlm
 
 
 class Weights:
@@ -49,6 +52,16 @@ def test_devices_are_dealt_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_weights_are_laid_on_the_device(weights: Weights) -> None:
     vlm = load_on(Path("m"), "cuda:1", dtype=torch.bfloat16)
     assert vlm.model.places == ["cuda:1"]
+
+
+def test_a_model_attends_as_the_settings_say(vlm, tmp_path: Path) -> None:
+    save_vlm(vlm.model, vlm.processor, tmp_path)
+    plain, fused = (load_on(tmp_path, "cpu", dtype=torch.float32, attention=how) for how in (NAME, "fused"))
+    assert plain.model.config.text_config._attn_implementation == NAME
+    image = Image.new("RGB", (32, 32), (90, 20, 10))
+    assert plain.answer(image, "Which plane?", max_new_tokens=6) == fused.answer(
+        image, "Which plane?", max_new_tokens=6
+    )
 
 
 def test_an_evaluation_lays_its_model_on_the_device_there_is(weights: Weights, monkeypatch) -> None:

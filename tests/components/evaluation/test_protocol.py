@@ -89,7 +89,9 @@ def test_the_code_is_what_asks_too_and_what_the_words_of_probes_come_from() -> N
     assert not any(name.startswith(("tracking", "settings", "data")) for name in names)
 
 
-@pytest.mark.parametrize("change", [{"device": "cuda:0"}, {"batches": (8, 48)}, {"batches": (16, 8)}])
+@pytest.mark.parametrize(
+    "change", [{"device": "cuda:0"}, {"attention": "matrix_products"}, {"batches": (8, 48)}, {"batches": (16, 8)}]
+)
 def test_what_rounds_the_numbers_is_part_of_decoding(exam: Exam, change) -> None:
     usual = {"device": "cpu", "batches": (16, 48)}
     first, second = (made(exam, arithmetic=arithmetic_of(**how)) for how in (usual, usual | change))
