@@ -28,6 +28,7 @@ from components.tracking.tables import iterate_rows
 SCORES, PREDICTIONS, MODEL = "scores.json", "predictions", "model"
 NEEDED = ("item_id", "benchmark", "system", "metric", "score", "patient_key")
 COLUMNS = (*NEEDED, *BREAKDOWNS, "is_seen")
+NAME_WIDTH = 26  # characters; numbers stand whole beside it on 80 columns
 Rows = dict[str, dict[str, Any]]  # item id -> prediction
 
 
@@ -213,8 +214,14 @@ def print_comparison(found: Sequence[Compared], first: str, second: str) -> None
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, title=f"{first} minus {second}", title_justify="left")
-    table.add_column("score", overflow="fold")
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"{first} minus {second}",
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("score", overflow="fold", min_width=NAME_WIDTH)
     for column in ("difference", "95 %", "p (Holm)", "n/patients"):
         table.add_column(column, no_wrap=True)
     table.add_column("", overflow="fold")

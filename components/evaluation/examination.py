@@ -163,14 +163,16 @@ def _scores(
     return found
 
 
-def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes]) -> None:
-    """Write predictions, scores, report and a few pictures into a folder."""
+def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes], *, output: Path) -> None:
+    """Write predictions, scores, report and a few pictures into a folder that will become `output`."""
     from components.evaluation.charts import plot_files
     from components.evaluation.corpus_numbers import FILE, corpus_numbers
     from components.evaluation.report import render_report, sample_pictures
 
     exams, metrics = examined.exams, examined.metrics
-    page = render_report(exams, examined.predictions, metrics, images, examined.heat)
+    page = render_report(
+        exams, examined.predictions, metrics, images, examined.heat, standing=f"{output.name}.report.html"
+    )
     write_table(folder / "predictions", to_rows(examined.predictions), prediction_schema())
     write_json(folder / "scores.json", metrics)
     write_json(folder / FILE, corpus_numbers(exams, examined.judged))

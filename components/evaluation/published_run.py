@@ -135,7 +135,7 @@ def run_published(settings: Settings, wanted: Wanted) -> Path:
         examined = examine(settings, [exam], asked.pictures, model=asked.model, split=loaded.split)
         examined.metrics["details"]["published"] = _origin(asked)
         with folder_aside(output) as scratch:
-            commit_outputs(scratch, examined, asked.pictures)
+            commit_outputs(scratch, examined, asked.pictures, output=output)
             _write_submission(scratch, examined)
             _write_cards(scratch, examined, asked.model)
             _log(settings, run, scratch, output, examined)

@@ -49,8 +49,13 @@ def render_report(
     metrics: Mapping[str, Any],
     images: Mapping[str, bytes],
     heat: Sequence[HeatMap] = (),
+    *,
+    standing: str = "",
 ) -> str:
-    """Return the page; it depends on its arguments alone and opens offline."""
+    """Return the page; it depends on its arguments alone and opens offline.
+
+    `standing` is the file beside the page's folder in which the champion and earlier runs stand, "" for none.
+    """
     from jinja2 import Environment, StrictUndefined
 
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -60,6 +65,7 @@ def render_report(
         gap=metrics["image_minus_blind"],
         details=metrics["details"],
         split=metrics["split"],
+        standing=standing,
         whole=whole,
         parts=parts,
         chart=data_uri(draw_scores([row for row in whole if row["value"] <= 1])),
@@ -110,7 +116,7 @@ def _section(
 def best_and_worst(
     exam: Exam, predictions: Sequence[Prediction], images: Mapping[str, bytes]
 ) -> tuple[list[Shown], list[Shown]]:
-    """Return the items answered best (the blind system worst first) and worst (most confident first)."""
+    """Return the items answered best (the blind system worst first) and worst (most confident first); none twice."""
     metric = exam.benchmark.metrics[0]
     mine = [row for row in predictions if row.benchmark == exam.benchmark.name and row.metric == metric]
     score = {(row.system, row.item_id): row.score for row in mine}
@@ -118,7 +124,7 @@ def best_and_worst(
     place = {item.item_id: index for index, item in enumerate(exam.items) if (MODEL, item.item_id) in score}
     blind = {name: score.get((BLIND, name), 0.0) for name in place}
     best = sorted(place, key=lambda name: (-score[MODEL, name], blind[name], name))[:NUM_SHOWN]
-    worst = sorted(place, key=lambda name: (score[MODEL, name], -sure[name], name))[:NUM_SHOWN]
+    worst = sorted(place.keys() - set(best), key=lambda name: (score[MODEL, name], -sure[name], name))[:NUM_SHOWN]
     return (
         [_shown(exam, place[name], score[MODEL, name], images) for name in best],
         [_shown(exam, place[name], score[MODEL, name], images) for name in worst],

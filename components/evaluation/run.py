@@ -61,7 +61,7 @@ def run_evaluate(settings: Settings) -> None:
             exam.data = digest_json({name: rows[name]["sha256"] for name in pictures_of(exam)})
         images = {name: row["image"] for name, row in rows.items()}
         examined = examine(settings, exams, images, model=model, split=chosen.split)
-        commit_outputs(work.scratch, examined, images)
+        commit_outputs(work.scratch, examined, images, output=work.output)
         _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
         withheld = withheld_of(work.run, exams, settings)
         _log(work, examined, withheld)

@@ -6,6 +6,7 @@ as `<output>.run.json` is beside the manifest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from components.tracking.runs import StageRun
 
 TEMPLATE = Path(__file__).with_name("standing.html.j2")
 PLACE = "<h2>By part</h2>"
+LINK = re.compile(r'<p class="small" id="standing">.*?</p>\n?')  # the report's link to this very page
 FEWEST_DRAWN = 2
 
 
@@ -51,7 +53,7 @@ def with_standing(report: str, standing: Standing) -> str:
     """Return the report with a section for the champion and one for earlier runs."""
     head, mark, tail = report.partition(PLACE)
     assert mark, "the report's template has lost the place of its standing"
-    return f"{head}{render_standing(standing)}{mark}{tail}"
+    return f"{LINK.sub('', head)}{render_standing(standing)}{mark}{tail}"
 
 
 def render_standing(standing: Standing) -> str:

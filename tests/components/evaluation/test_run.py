@@ -99,6 +99,9 @@ def test_the_standing_lies_beside_the_output_and_not_in_it(world: Settings, fake
     run_evaluate(world)
     assert "there is no champion yet" in Path("artifacts/evaluation.report.html").read_text()
     assert "there is no champion yet" not in Path("artifacts/evaluation/report.html").read_text()
+    link = 'href="../evaluation.report.html"'
+    assert link in Path("artifacts/evaluation/report.html").read_text()
+    assert link not in Path("artifacts/evaluation.report.html").read_text()
     assert {"evaluation/scores.json", "evaluation/predictions", "plots"} <= set(fake_run.artifacts)
     assert fake_run.artifacts[-1] == "evaluation.report.html" and "gmai.protocol.boxes" in fake_run.tags
 
