@@ -59,14 +59,8 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     ):
         seen = [(row[name], place) for row, place in zip(rows, places, strict=True) if row.get(name) is not None]
         label = "majority" if name == "baseline" else name.replace("_", " ")
-        axes.plot(
-            [value for value, _ in seen],
-            [place for _, place in seen],
-            mark,
-            color=colour,
-            label=label,
-            clip_on=False,
-        )
+        across, down = [value for value, _ in seen], [place for _, place in seen]
+        axes.plot(across, down, mark, color=colour, label=label, clip_on=False)
     axes.set_yticks(places, [f"{row['benchmark']} {row['metric']}" for row in rows], fontsize=7)
     axes.set_xlim(0, max([1.0, *values]))
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))  # beside the bars, over none of them

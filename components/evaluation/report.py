@@ -116,7 +116,7 @@ def _section(
 def best_and_worst(
     exam: Exam, predictions: Sequence[Prediction], images: Mapping[str, bytes]
 ) -> tuple[list[Shown], list[Shown]]:
-    """Return the items answered best (the blind system worst first) and worst (most confident first); none twice."""
+    """Return the items answered best (the blind system worst first) and worst (surest first); none twice."""
     metric = exam.benchmark.metrics[0]
     mine = [row for row in predictions if row.benchmark == exam.benchmark.name and row.metric == metric]
     score = {(row.system, row.item_id): row.score for row in mine}

@@ -115,7 +115,7 @@ def test_every_picture_is_shown_and_nothing_is_logged(pages: dict[str, Path], tm
         assert found, done.stderr[-2000:]
         seen = json.loads(unescape(found.group(1)))
         assert seen["images"] == text.count("<img ") >= least[name]
-        browse(page, f"--screenshot={picture}", tall=min(seen["tall"] + 40, TALLEST))
+        browse(pages[name].resolve(), f"--screenshot={picture}", tall=min(seen["tall"] + 40, TALLEST))
         assert (seen["broken"], seen["requests"], seen["wide"]) == ([], 0, False), name
         assert "CONSOLE" not in done.stderr, done.stderr[-2000:]
         assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
