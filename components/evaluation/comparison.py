@@ -20,7 +20,7 @@ from components.evaluation.corpus_numbers import (
     read_corpus_numbers,
 )
 from components.evaluation.protocol import parts_of, why_not_comparable
-from components.evaluation.scores import BREAKDOWNS, CLEAN
+from components.evaluation.scores import BREAKDOWNS, CLEAN, groups_of
 from components.evaluation.statistics import PairedDifference, holm, paired_difference
 from components.records import NOT_STATED
 from components.tracking.tables import iterate_rows
@@ -28,7 +28,6 @@ from components.tracking.tables import iterate_rows
 SCORES, PREDICTIONS, MODEL = "scores.json", "predictions", "model"
 NEEDED = ("item_id", "benchmark", "system", "metric", "score", "patient_key")
 COLUMNS = (*NEEDED, *BREAKDOWNS, "is_seen")
-NAME_WIDTH = 26  # characters; numbers stand whole beside it on 80 columns
 Rows = dict[str, dict[str, Any]]  # item id -> prediction
 
 
@@ -156,9 +155,9 @@ def _compare(
             Compared(
                 f"{benchmark}/{column}={value}",
                 metric,
-                _difference(ours, theirs, ids, resamples=resamples, seed=seed),
+                _difference(ours, theirs, sorted(ids), resamples=resamples, seed=seed),
             )
-            for value, ids in _groups(ours, column).items()
+            for value, ids in groups_of({name: row[column] for name, row in ours.items()}).items()
         ]
         corrected = holm({one.benchmark: one.difference.p for one in parts if one.difference})
         yield from (replace(one, p_holm=corrected[one.benchmark]) for one in parts)
@@ -190,17 +189,6 @@ def _score_of(metrics: Mapping[str, Any], benchmark: str) -> Mapping[str, Any] |
     return next((row for row in metrics["scores"] if row["benchmark"] == benchmark), None)
 
 
-def _groups(rows: Rows, column: str) -> dict[str, list[str]]:
-    values = sorted({row[column] for row in rows.values()})
-    if len(values) < 2:
-        return {}
-    return {
-        value: sorted(name for name, row in rows.items() if row[column] == value)
-        for value in values
-        if value != NOT_STATED
-    }
-
-
 def _difference(ours: Rows, theirs: Rows, ids: Sequence[str], *, resamples: int, seed: int) -> PairedDifference:
     first, second = ([rows[name]["score"] for name in ids] for rows in (ours, theirs))
     return paired_difference(
@@ -209,25 +197,24 @@ def _difference(ours: Rows, theirs: Rows, ids: Sequence[str], *, resamples: int,
 
 
 def print_comparison(found: Sequence[Compared], first: str, second: str) -> None:
-    """Print one line a number: A minus B with interval, p, and whether they differ."""
+    """Print one line a number: A minus B with interval, p, and whether they differ; then what is not compared."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        box=SIMPLE_HEAD,
-        title=f"{first} minus {second}",
-        title_justify="left",
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("score", overflow="fold", min_width=NAME_WIDTH)
-    for column in ("difference", "95 %", "p (Holm)", "n/patients"):
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("score", overflow="fold")  # the name alone gives way where the terminal is narrow
+    for column in ("difference", "95 %", "p (Holm)", "n/patients", ""):
         table.add_column(column, no_wrap=True)
-    table.add_column("", overflow="fold")
     for one in found:
-        table.add_row(f"{one.benchmark} {one.metric}", *cells_of(one), style="bold" if one.differs else "")
-    Console().print(table)
+        if one.difference is not None:
+            table.add_row(f"{one.benchmark} {one.metric}", *cells_of(one), style="bold" if one.differs else "")
+    console = Console()
+    console.print(f"{first} minus {second}")
+    console.print(table)
+    for one in found:
+        if one.difference is None:
+            console.print(f"{one.benchmark} {one.metric}: {cells_of(one)[-1]}")
 
 
 def cells_of(one: Compared) -> tuple[str, str, str, str, str]:

@@ -16,6 +16,7 @@ from components.records import NOT_STATED, Box, Pair
 
 Answering = Literal["choice", "text", "likelihood", "mixed"]
 Budget = Literal["closed", "boxes", "captions"]
+YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}  # by language
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from components.evaluation.answers import parse_yes_no
-from components.evaluation.items import Item
+from components.evaluation.items import YES_NO, Item
 from components.records import NOT_STATED
 
 KIND = "probe"
 ABSENT, PRESENT, NEGATION, LATERALITY, REMOVED = (
     "absent_object", "present_object", "negation", "laterality", "image_removed",
 )  # fmt: skip
-YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 TURNED = re.compile(
     r"\b(?:missing|absent|outside|not|no|without)\b|缺少|缺失|(?<!有)没有|不(?!是否)", re.IGNORECASE
 )

@@ -180,19 +180,17 @@ def seen_pictures(
     Raises:
         BenchmarkError: a picture does not decode.
     """
-    import numpy as np
-
-    from components.pairs.dedupe import near_matches
+    from components.evaluation.contamination import Seen
 
     names = sorted(loaded.pictures)
     hashes = [_hashes(name, content) for name, content in read_pictures(loaded, names).items()]
-    known = set(pixel_hashes)
-    exact = {name for name, (pixels, _) in zip(names, hashes, strict=True) if pixels in known}
-    if not difference_hashes:
-        return exact
-    left = np.array([int(near, 16) for _, near in hashes], dtype=np.uint64)
-    right = np.array(sorted(int(value, 16) for value in difference_hashes), dtype=np.uint64)
-    return exact | {names[i] for i, _ in near_matches(left, right, bits=bits)}
+    seen = Seen(frozenset(pixel_hashes), frozenset(difference_hashes), bits)
+    near = seen.near([perceptual for _, perceptual in hashes])
+    return {
+        name
+        for place, (name, (pixels, _)) in enumerate(zip(names, hashes, strict=True))
+        if place in near or pixels in seen.pixels
+    }
 
 
 def _hashes(name: str, content: bytes) -> tuple[str, str]:

@@ -98,9 +98,14 @@ def clean_items(rows: Sequence[Judged], seen: Collection[str] | None) -> set[str
 
 def groups_by(column: str, rows: Sequence[Judged]) -> dict[str, set[str]]:
     """Return {value: item ids} of a breakdown by name; {} unless the items differ in it."""
+    return groups_of({row.item.item_id: value_of(column, row) for row in rows})
+
+
+def groups_of(values: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return {value: names} of {name: value}, by value; {} unless values differ; none of what is not stated."""
     groups: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        groups[value_of(column, row)].add(row.item.item_id)
+    for name, value in values.items():
+        groups[value].add(name)
     if len(groups) < 2:
         return {}
     return {value: groups[value] for value in sorted(groups) if value != NOT_STATED}

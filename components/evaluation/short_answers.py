@@ -13,12 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from components.evaluation.answers import llava_med_hit, normalise_short, parse_yes_no, states
-from components.evaluation.items import Answer, CorpusMetric, Item, Judged, Judgement
+from components.evaluation.items import YES_NO, Answer, CorpusMetric, Item, Judged, Judgement
 from components.evaluation.metrics_text import exact_match, llava_med_recall, token_f1, token_recall
 from components.records import NOT_STATED, stable_id
 
 OPEN, CLOSED = "OPEN", "CLOSED"
-YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 METRICS = (
     "accuracy", "closed_accuracy", "yes_no_accuracy", "open_exact_match", "open_recall", "open_token_f1",
     "llava_med_closed_hit_rate", "llava_med_open_recall",

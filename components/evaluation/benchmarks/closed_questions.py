@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from components.evaluation.answers import parse_option
 from components.evaluation.baselines import most_frequent_option
-from components.evaluation.items import (
-    Answer,
-    Benchmark,
-    BenchmarkCard,
-    Item,
-    Judgement,
-    as_asked,
-)
-from components.evaluation.multiple_choice import CALIBRATION
+from components.evaluation.items import Benchmark, BenchmarkCard, Item, as_asked
+from components.evaluation.multiple_choice import CALIBRATION, judge_choice
 
 
 def _takes(item: Item) -> bool:
     return len(item.options) > 1 and item.gold in item.options
-
-
-def _score(answer: Answer, item: Item) -> Judgement:
-    choice = answer.choice if answer.choice is not None else parse_option(answer.text, item.options)
-    if choice is None:
-        return Judgement("", False, {"accuracy": 0.0})
-    chosen = item.options[choice]
-    return Judgement(chosen, True, {"accuracy": float(chosen == item.gold)})
 
 
 BENCHMARK = Benchmark(
@@ -44,6 +28,6 @@ BENCHMARK = Benchmark(
     corpus_metrics=(CALIBRATION,),
     takes=_takes,
     prompt=as_asked,
-    score=_score,
+    score=judge_choice,
     majority=most_frequent_option,
 )

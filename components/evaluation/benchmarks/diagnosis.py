@@ -13,6 +13,7 @@ from pathlib import Path
 from components.evaluation.answers import LETTERS
 from components.evaluation.ingested import NAMES, OBTAIN, PARTS, labels_by_source, questions_of, record_item
 from components.evaluation.items import (
+    YES_NO,
     Benchmark,
     BenchmarkCard,
     CorpusMetric,
@@ -30,7 +31,7 @@ from components.records import Record, stable_id
 
 NAME = "diagnosis"
 WHICH, WHETHER = "which_label", "presence"
-YES_NO = ("yes", "no")
+YES, NO = YES_NO["en"]
 
 
 def _read(folder: Path, split: str) -> Iterator[Question | Refused]:
@@ -57,11 +58,11 @@ def _which(record: Record, vocabulary: Sequence[str]) -> Item:
 
 
 def _presence(record: Record, label: str) -> Item:
-    gold = YES_NO[label in record.absent_labels]
+    gold = NO if label in record.absent_labels else YES
     return record_item(
         record, stable_id(record.record_id, label), f"Does the image show {label}?", benchmark=NAME, gold=gold,
-        kind="percept", facts={"label": label}, question_type=WHETHER, options=YES_NO,
-        gold_index=YES_NO.index(gold),
+        kind="percept", facts={"label": label}, question_type=WHETHER, options=(YES, NO),
+        gold_index=int(gold == NO),
     )  # fmt: skip
 
 
@@ -92,14 +93,14 @@ def _auroc(judged: Sequence[Judged]) -> float:
 
 def _claims(row: Judged, shares: Sequence[float]) -> list[tuple[str, float, bool]]:
     if row.item.question_type == WHETHER:
-        return [(row.item.fact("label"), shares[0], row.item.gold == YES_NO[0])]
+        return [(row.item.fact("label"), shares[0], row.item.gold == YES)]
     return [(name, share, name == row.item.gold) for name, share in zip(row.item.options, shares, strict=True)]
 
 
 def _whether(judged: Sequence[Judged]) -> tuple[list[bool | None], list[bool]]:
     rows = [row for row in judged if row.item.question_type == WHETHER]
-    said = [row.judgement.parsed == YES_NO[0] if row.judgement.is_parsed else None for row in rows]
-    return said, [row.item.gold == YES_NO[0] for row in rows]
+    said = [row.judgement.parsed == YES if row.judgement.is_parsed else None for row in rows]
+    return said, [row.item.gold == YES for row in rows]
 
 
 def _sensitivity(judged: Sequence[Judged]) -> float:
