@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from components.errors import ProjectError
+from components.errors import BenchmarkError, ProjectError
 
 # Read by torch when it is imported: large tensors lie in huge pages, which spares the training step page faults.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -64,12 +64,28 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="folder of the benchmark's files, as published")] = None,
     split: Annotated[str, typer.Option(help="its split by name; the benchmark's own default if not given")] = "",
     answering: Annotated[str, typer.Option(help="choice, text or likelihood, where the benchmark offers it")] = "",
-    limit: Annotated[int, typer.Option(help="items at most, spread over types and patients; 0 is all")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="items at most, over types and patients; 0 is all")] = 0,
     model: Annotated[Path | None, typer.Option(help="checkpoint folder; the last stage's if not given")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="folder to write; named by what is asked if not given")
+    ] = None,
 ) -> None:
     """Score the model and its baselines: on the held-out pairs, or on a published benchmark's files."""
     from components.settings import load_settings
 
+    given = {
+        "data": data,
+        "split": split,
+        "answering": answering,
+        "limit": limit,
+        "model": model,
+        "output": output,
+    }
+    if not benchmark and (alone := [f"--{name}" for name, value in given.items() if value]):
+        raise BenchmarkError(
+            f"{', '.join(alone)} without --benchmark", where="gmai evaluate",
+            fix="gmai evaluate --benchmark NAME --data DIR; the stage takes its choices from conf/evaluation",
+        )  # fmt: skip
     settings = load_settings()
     if not benchmark:
         from components.evaluation.run import run_evaluate
@@ -78,7 +94,8 @@ def evaluate(
     from components.evaluation.published_run import Wanted, run_published
 
     way: Any = answering or None  # answering_by refuses what the benchmark does not offer
-    run_published(settings, Wanted(benchmark, data or Path("data") / benchmark, split, way, limit, model))
+    place = data or Path("data") / benchmark
+    run_published(settings, Wanted(benchmark, place, split, way, limit, model, output))
     return None
 
 

@@ -213,7 +213,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer of a model to one pair (or one benchmark item)."""
+    """One answer of a model to one pair (or one benchmark item).
+
+    `prompt` and `record_ids` are what this system was asked and shown: another patient's images when it is blind,
+    none when it answers by text alone or learned the prior.
+    """
 
     item_id: str
     benchmark: str
@@ -228,7 +232,7 @@ class Prediction:
     score: float
     metric: str
     is_parsed: bool = True
-    record_id: str = ""
+    record_ids: tuple[str, ...] = ()
     language: str = "en"
     department: str = NOT_STATED
     confidence: float = -1.0
@@ -351,9 +355,7 @@ def prediction_schema() -> Any:
     import pyarrow as pa
 
     special: dict[str, Any] = {
-        "score": pa.float64(),
-        "confidence": pa.float64(),
-        "is_parsed": pa.bool_(),
-        "is_seen": pa.bool_(),
-    }
+        "score": pa.float64(), "confidence": pa.float64(), "is_parsed": pa.bool_(), "is_seen": pa.bool_(),
+        "record_ids": pa.list_(pa.string()),
+    }  # fmt: skip
     return pa.schema([(f.name, special.get(f.name, pa.string())) for f in dataclasses.fields(Prediction)])

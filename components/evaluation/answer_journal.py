@@ -1,8 +1,8 @@
 """Answers on disk while a run goes on, so that a killed run goes on where it stopped.
 
-One file a (model's weights, protocol fingerprint); one line a finished block of questions. A block is whole or
-absent: a line cut off by a kill is not read, and its questions are asked again. The file goes when the run has
-ended well; nothing of it is an output.
+One file a (model's weights, protocol fingerprint), and one beside it for each further process that answers; one
+line a finished block of questions. A block is whole or absent: a line cut off by a kill is not read, and its
+questions are asked again. The files go when the run has ended well; nothing of them is an output.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,29 @@ class AnswerJournal:
     def __init__(self, model_digest: str, fingerprint: str, *, folder: Path = FOLDER) -> None:
         self.path = folder / f"{digest_json([model_digest, fingerprint])[:32]}.jsonl"
         self.answers: dict[Key, Answer] = self._read()
+        self.gather()
 
     def _read(self) -> dict[Key, Answer]:
         if not self.path.is_file():
             return {}
-        found: dict[Key, Answer] = {}
-        whole, content = 0, self.path.read_bytes()
-        for line in content.splitlines(keepends=True):
-            rows = _rows(line)
-            if rows is None:
-                break
-            found |= rows
-            whole += len(line)
-        if whole < len(content):
+        found, whole = _whole_lines(self.path)
+        if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)  # what is added next must start on a line of its own
+        return found
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.stem}.*.jsonl"))
+
+    def gather(self) -> None:
+        """Read what other processes have answered for this run, this one's or a killed one's."""
+        for path in self._parts():
+            self.answers |= _whole_lines(path)[0]
+
+    def part(self, name: str) -> AnswerJournal:
+        """Return a journal of the same run that writes into a file of its own; a name is used by one process."""
+        found = copy(self)
+        found.path = self.path.with_name(f"{self.path.stem}.{name}.jsonl")
+        found.answers = dict(self.answers)
         return found
 
     def add(self, answers: Mapping[Key, Answer]) -> None:
@@ -55,7 +65,21 @@ class AnswerJournal:
 
     def remove(self) -> None:
         """Forget the run: it has ended well."""
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, *self._parts()):
+            path.unlink(missing_ok=True)
+
+
+def _whole_lines(path: Path) -> tuple[dict[Key, Answer], int]:
+    """Return the answers of a file's whole lines, and the bytes that these take."""
+    found: dict[Key, Answer] = {}
+    whole = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        rows = _rows(line)
+        if rows is None:
+            break
+        found |= rows
+        whole += len(line)
+    return found, whole
 
 
 def _rows(line: bytes) -> dict[Key, Answer] | None:

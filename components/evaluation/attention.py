@@ -4,7 +4,8 @@ Two methods, both from the position that predicts the answer's first token. Roll
 2005.00928) multiplies the layers' mean attention with the residual added. Gradient-weighted attention (Chefer,
 Gur & Wolf 2021, arXiv 2103.15679) keeps only attention that raises the log-probability of that token. A map
 points right when its greatest cell's centre lies in a gold box (the pointing game, Zhang et al. 2016, arXiv
-1608.00507); chance is the share of cells that do.
+1608.00507); chance is the share of cells that do. A box that holds no cell's centre cannot be hit: such items are
+counted and left out.
 
 L tokens, T image tokens (a square of G x G cells), H heads.
 """
@@ -12,7 +13,8 @@ L tokens, T image tokens (a square of G x G cells), H heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ import torch
 
 from components.evaluation.exams import MODEL, Exam, cluster_of
 from components.evaluation.items import Answer, Item
+from components.evaluation.sampling import in_turn
 from components.evaluation.statistics import cluster_interval, paired_difference
 from components.model.chat import TURN_END
 from components.quality.pictures import GOLD_COLOUR, data_uri, draw_boxes, open_rgb, png_bytes
@@ -28,16 +31,20 @@ from components.quality.pictures import GOLD_COLOUR, data_uri, draw_boxes, open_
 if TYPE_CHECKING:
     from components.model.vlm import VLM
     from components.records import Box
+    from components.settings import HeatMaps
 
 ROLLOUT, GRADIENT = "attention rollout", "gradient-weighted attention"
-BOXED_ITEMS, OTHER_ITEMS = 12, 2
+SEVERAL, SMALL = "several pictures in one question", "no cell's centre lies in the box"
 HEAT_SHARE = 0.5
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One item's map by one method; `pointing` and `chance` are None where the item has no gold box."""
+    """One item's map by one method; `pointing` and `chance` are None where the item has no gold box.
+
+    `picture` is "" for a map that is measured and not shown.
+    """
 
     benchmark: str
     item_id: str
@@ -51,40 +58,98 @@ class HeatMap:
     cluster: str
 
 
-def look(vlm: VLM, exams: Sequence[Exam], images: Mapping[str, bytes]) -> list[HeatMap]:
-    """Draw both maps of some items: boxed ones first, and a few without; [] when image tokens are no one square.
+@dataclass(frozen=True)
+class Looked:
+    """The maps, and what was not mapped: `left_out` holds a number by reason, or under "refused" a sentence."""
 
-    Only items with one image are drawn. The model's attention is computed plainly from here on.
+    maps: list[HeatMap]
+    left_out: dict[str, int | str]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One item to map: its answer, its gold boxes (or none), and whether its picture stands in the report."""
+
+    item: Item
+    answer: Answer
+    boxes: tuple[Box, ...]
+    is_drawn: bool
+
+
+def look(vlm: VLM, exams: Sequence[Exam], images: Mapping[str, bytes], *, wanted: HeatMaps) -> Looked:
+    """Make both maps of some items with one image: those with a gold box first, and a few without.
+
+    Refused, with the reason, where a picture's tokens are no one square. The model's attention is computed plainly
+    from here on.
     """
-    if vlm.max_tiles > 1 or math.isqrt(vlm.image_tokens) ** 2 != vlm.image_tokens:
-        return []
+    if refusal := why_no_maps(vlm):
+        return Looked([], {"refused": refusal})
     vlm.model.set_attn_implementation("eager")  # the fused kinds do not give their weights out
-    return [
-        one
-        for exam in exams
-        for item, answer in chosen_items(exam)
-        for one in _maps(vlm, exam, item, answer, images)
-    ]
+    side, maps, left_out = math.isqrt(vlm.image_tokens), list[HeatMap](), Counter[str]()
+    for exam in exams:
+        left_out.update(unmeasured(exam, side))
+        for one in chosen_items(exam, side, wanted):
+            maps += _maps(vlm, exam, one, images)
+    return Looked(maps, dict(sorted(left_out.items())))
 
 
-def chosen_items(exam: Exam) -> list[tuple[Item, Answer]]:
-    """Choose items with one image, in the exam's own seeded order."""
+def why_no_maps(vlm: VLM) -> str:
+    """Say why no map can be laid over this model's pictures, or ""."""
+    if vlm.max_tiles > 1:
+        return f"the model cuts a picture into up to {vlm.max_tiles} squares, so its tokens are no one grid"
+    if math.isqrt(vlm.image_tokens) ** 2 != vlm.image_tokens:
+        return f"{vlm.image_tokens} tokens an image are no square"
+    return ""
+
+
+def boxes_of(exam: Exam, item: Item) -> tuple[Box, ...]:
+    """Return the gold boxes of what an item asks about: its answer's, else those its record states."""
+    return item.boxes or exam.boxes.get(item.item_id, ())
+
+
+def unmeasured(exam: Exam, side: int) -> dict[str, int]:
+    """Count, by reason, the items with a gold box on which pointing cannot be measured."""
+    boxed = [item for item in exam.items if boxes_of(exam, item)]
+    several = sum(len(item.record_ids) > 1 for item in boxed)
+    small = sum(len(item.record_ids) == 1 and not cells_inside(boxes_of(exam, item), side).any() for item in boxed)
+    return {name: number for name, number in ((SEVERAL, several), (SMALL, small)) if number}
+
+
+def chosen_items(exam: Exam, side: int, wanted: HeatMaps) -> list[Chosen]:
+    """Choose items with one image: the named ones, then boxed ones in turn over patients, then a few others."""
     rows = [
         row for row in zip(exam.items, exam.answers.get(MODEL, ()), strict=False) if len(row[0].record_ids) == 1
     ]
-    boxed = [row for row in rows if row[0].boxes][:BOXED_ITEMS]
-    return [*boxed, *[row for row in rows if not row[0].boxes][:OTHER_ITEMS]]
+    boxes = {item.item_id: boxes_of(exam, item) for item, _ in rows}
+    named = [row for row in rows if row[0].item_id in wanted.items]
+    rest = [row for row in rows if row[0].item_id not in wanted.items]
+    fit = [row for row in rest if boxes[row[0].item_id] and cells_inside(boxes[row[0].item_id], side).any()]
+    boxed = in_turn(list(_by_patient(fit).values()))[: wanted.boxed]
+    others = [row for row in rest if not boxes[row[0].item_id]][: wanted.others]
+    shown = {item.item_id for item, _ in (*named, *boxed[: wanted.drawn], *others)}
+    return [
+        Chosen(item, answer, boxes[item.item_id], item.item_id in shown)
+        for item, answer in (*named, *boxed, *others)
+    ]
 
 
-def _maps(vlm: VLM, exam: Exam, item: Item, answer: Answer, images: Mapping[str, bytes]) -> Iterator[HeatMap]:
+def _by_patient(rows: Iterable[tuple[Item, Answer]]) -> dict[str, list[tuple[Item, Answer]]]:
+    found: dict[str, list[tuple[Item, Answer]]] = {}
+    for row in rows:
+        found.setdefault(cluster_of(row[0]), []).append(row)
+    return found
+
+
+def _maps(vlm: VLM, exam: Exam, one: Chosen, images: Mapping[str, bytes]) -> Iterator[HeatMap]:
+    item, answer = one.item, one.answer
     content = images[item.record_ids[0]]
     rollout, gradient = attention_maps(vlm, content, exam.benchmark.prompt(item), answer.text)
     for method, cells in ((ROLLOUT, rollout), (GRADIENT, gradient)):
-        inside = cells_inside(item.boxes, len(cells)) if item.boxes else None
+        inside = cells_inside(one.boxes, len(cells)) if one.boxes else None
         yield HeatMap(
             exam.benchmark.name, item.item_id, method, item.question.replace("<image>", "").strip(), answer.text,
-            item.gold, data_uri(draw_heat(content, cells, item.boxes)), is_pointing(cells, inside),
-            None if inside is None else float(inside.mean()), cluster_of(item),
+            item.gold, data_uri(draw_heat(content, cells, one.boxes)) if one.is_drawn else "",
+            is_pointing(cells, inside), None if inside is None else float(inside.mean()), cluster_of(item),
         )  # fmt: skip
 
 

@@ -62,11 +62,23 @@ def medoid(texts: Sequence[str]) -> str:
     return max(candidates, key=lambda text: (sum(overlap_f1(tokenise(text), peer) for peer in peers), text))
 
 
-def random_option(seed: int) -> Responder:
-    """Answer with an option drawn by the hash of seed and item."""
+def random_answer(seed: int, train: Iterable[Item] = ()) -> Responder:
+    """Answer with an option drawn by the hash of seed and item; without options, with a training answer so drawn.
+
+    A training answer is one in the item's language, to its type of question where training has any, as training
+    wrote it (a box in its form). "" when training has none in the language.
+    """
+    answers: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for item in train:
+        answers[item.language, item.question_type].append(item.reference)
+        answers[(item.language,)].append(item.reference)
 
     def respond(item: Item) -> Answer:
-        index = int(stable_id("random", seed, item.item_id), 16) % len(item.options)
-        return Answer(item.options[index], choice=index)
+        drawn = int(stable_id("random", seed, item.item_id), 16)
+        if item.options:
+            index = drawn % len(item.options)
+            return Answer(item.options[index], choice=index)
+        known = answers.get((item.language, item.question_type)) or answers.get((item.language,)) or [""]
+        return Answer(known[drawn % len(known)])
 
     return respond

@@ -16,6 +16,7 @@ from components.errors import BenchmarkError
 OPEN, CLOSE = "\x02", "\x03"  # around what an artefact gave
 SOURCED = re.compile(f"{OPEN}[^{CLOSE}]*{CLOSE}")
 MISSING = "not recorded"
+LICENCES = "records: the column licence"  # {source: licence}, read from the records themselves
 LIMITS = (
     "Made from public sample data; the scores say that the pipeline works, not that the model is clinically good.",
     "Not a medical device. Its answers must not reach a patient without a physician's own reading.",
@@ -106,10 +107,22 @@ def data_card(artefacts: Artefacts, *, records: str, curated: str) -> str:
         "Image-text pairs written from the annotations of public medical data.",
         "## Records", *_table(_rows_below(artefacts, records, "counts")),
         "## Sources", *_table(_rows_below(artefacts, records, "details", "sources")),
+        "## Licences", *_table(_licence_rows(artefacts)),
         "## Pairs", *_table(_rows_below(artefacts, curated, "counts")),
         *_table(_rows_below(artefacts, curated, "details")),
         "## Limits", *(f"- {limit}" for limit in LIMITS[:1]),
-        "- Licences and terms are those of each source; `gmai sources` prints them.",
+        "- What a licence allows is written in each source's card; `gmai sources` prints it.",
+    ]  # fmt: skip
+    return check_sourced("\n".join(lines) + "\n", where="data card")
+
+
+def benchmark_card(artefacts: Artefacts, *, scores: str) -> str:
+    """Write the data card of a published benchmark: what it is and its terms, and what was read of its files."""
+    lines = [
+        "# Data card",
+        "A published benchmark, read from its own files as they are.",
+        "## Benchmark", *_table(_rows_below(artefacts, "benchmark")),
+        "## As read", *_table(_rows_below(artefacts, scores, "details", "published")),
     ]  # fmt: skip
     return check_sourced("\n".join(lines) + "\n", where="data card")
 
@@ -121,13 +134,19 @@ def _table(rows: Iterable[str]) -> list[str]:
 
 def _rows_below(artefacts: Artefacts, file: str, *keys: str | int) -> Iterator[str]:
     """Yield a row for every plain value below the keys; a hash says nothing to a reader and is left out."""
-    value = artefacts.value(file, *keys)
+    value = artefacts.value(file, *keys) if keys else artefacts.contents.get(file)
     if isinstance(value, Mapping):
         for name in sorted(value):
             if name not in ("digest", "part_hashes"):
                 yield from _rows_below(artefacts, file, *keys, name)
     elif value is not None:
         yield artefacts.row(" ".join(str(key) for key in keys[1:]) or str(keys[-1]), file, *keys)
+
+
+def _licence_rows(artefacts: Artefacts) -> Iterator[str]:
+    """Yield the licence that each source's records carry."""
+    for name in sorted(artefacts.contents.get(LICENCES, ())):
+        yield artefacts.row(f"{name} licence", LICENCES, name)
 
 
 def _blind(artefacts: Artefacts, scores: str) -> list[str]:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.errors import BenchmarkError
+from components.errors import BenchmarkError, DataError
 from components.evaluation.protocol import parts_of, why_not_comparable
+from components.evaluation.scores import BREAKDOWNS
 from components.evaluation.statistics import PairedDifference, holm, paired_difference
 from components.records import NOT_STATED
 from components.tracking.tables import iterate_rows
 
 SCORES, PREDICTIONS, MODEL = "scores.json", "predictions", "model"
-COLUMNS = ("item_id", "benchmark", "system", "metric", "score", "patient_key", "modality", "department",
-           "question_type", "language")  # fmt: skip
-GROUPED_BY = ("modality", "department", "question_type", "language")
+NEEDED = ("item_id", "benchmark", "system", "metric", "score", "patient_key")
+COLUMNS = (*NEEDED, *BREAKDOWNS)
 Rows = dict[str, dict[str, Any]]  # item id -> prediction
 
 
@@ -54,15 +54,45 @@ def read_evaluated(folder: Path) -> Evaluated:
     """Read an evaluation's folder.
 
     Raises:
-        BenchmarkError: it holds no evaluation.
+        BenchmarkError: it holds no evaluation, or a damaged one.
     """
     if not (folder / SCORES).is_file():
         raise BenchmarkError(f"no {SCORES} here", where=str(folder), fix="gmai evaluate")
     rows: dict[tuple[str, str], Rows] = {}
-    for row in iterate_rows(folder / PREDICTIONS, COLUMNS):
+    for row in _predictions(folder / PREDICTIONS):
         if row["system"] == MODEL:
             rows.setdefault((row["benchmark"], row["metric"]), {})[row["item_id"]] = row
-    return Evaluated(folder.as_posix(), json.loads((folder / SCORES).read_text()), rows)
+    return Evaluated(folder.as_posix(), _metrics(folder / SCORES), rows)
+
+
+def _metrics(path: Path) -> Mapping[str, Any]:
+    """Read a metrics file as far as a comparison needs it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for row in found["scores"]:
+            _ = row["benchmark"], row["metric"], row["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchmarkError(f"this is no metrics file of an evaluation: {error!r}", where=str(path),
+                             fix="gmai evaluate") from error  # fmt: skip
+    return found
+
+
+def _predictions(folder: Path) -> list[dict[str, Any]]:
+    """Read the predictions that a comparison needs."""
+    import pyarrow as pa
+
+    try:
+        rows = [{name: row[name] for name in NEEDED} | _groups_of(row) for row in iterate_rows(folder, COLUMNS)]
+    except (DataError, OSError, pa.ArrowException, KeyError) as error:
+        raise BenchmarkError(f"the predictions cannot be read: {error}", where=str(folder),
+                             fix="gmai evaluate") from error  # fmt: skip
+    if not rows:
+        raise BenchmarkError("no predictions here", where=str(folder), fix="gmai evaluate")
+    return rows
+
+
+def _groups_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) or NOT_STATED for name in BREAKDOWNS}  # an older evaluation kept fewer
 
 
 def compare_evaluations(first: Evaluated, second: Evaluated, *, resamples: int, seed: int) -> list[Compared]:
@@ -92,9 +122,13 @@ def _compare(
         yield Compared(benchmark, metric, None, refusal)
         return
     ours, theirs = first.rows[key], second.rows[key]
+    if ours.keys() != theirs.keys():
+        absent = len(ours.keys() ^ theirs.keys())
+        yield Compared(benchmark, metric, None, f"{absent} items are in the predictions of one of them alone")
+        return
     whole = _difference(ours, theirs, sorted(ours), resamples=resamples, seed=seed)
     yield Compared(benchmark, metric, whole, p_holm=whole.p)
-    for column in GROUPED_BY:
+    for column in BREAKDOWNS:
         parts = [
             Compared(
                 f"{benchmark}/{column}={value}",
@@ -144,8 +178,10 @@ def print_comparison(found: Sequence[Compared], first: str, second: str) -> None
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, title=f"{first} minus {second}", title_justify="left")
-    for column in ("score", "difference", "95 %", "p (Holm)", "n/patients", ""):
-        table.add_column(column, overflow="fold")
+    table.add_column("score", overflow="fold")
+    for column in ("difference", "95 %", "p (Holm)", "n/patients"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("", overflow="fold")
     for one in found:
         table.add_row(f"{one.benchmark} {one.metric}", *cells_of(one), style="bold" if one.differs else "")
     Console().print(table)

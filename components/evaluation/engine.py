@@ -43,10 +43,9 @@ class Ask:
 
 
 @contextmanager
-def inference() -> Generator[None]:
-    """No gradients, bfloat16 matrix products."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.no_grad(), torch.autocast(device, dtype=torch.bfloat16):
+def inference(device: str = "cpu") -> Generator[None]:
+    """No gradients, bfloat16 matrix products on the device ("cpu", "cuda", "cuda:1") that the model lies on."""
+    with torch.no_grad(), torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
         yield
 
 

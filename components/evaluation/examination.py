@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.evaluation.answer_journal import AnswerJournal
-from components.evaluation.answering import Pace, Steps, answer_all
+from components.evaluation.answering import Machine, Pace, Steps
 from components.evaluation.attention import HeatMap, look, pointing_rows
 from components.evaluation.exams import Exam, answer_baselines, judge_all, predictions_of
 from components.evaluation.items import Judged
-from components.evaluation.protocol import NO_JUDGE, Protocol, make_protocol, preprocessing_hash
+from components.evaluation.placement import DeviceKind, check_model, device_of
+from components.evaluation.processes import answer_all
+from components.evaluation.protocol import NO_JUDGE, Protocol, arithmetic_of, make_protocol, preprocessing_hash
 from components.evaluation.scores import Scoring, in_order, make_scores
 from components.evaluation.summary import print_plan, summarise
 from components.records import Prediction, Score, prediction_schema, to_rows
@@ -56,32 +58,29 @@ def examine(
     Raises:
         CheckpointError: there is no model in the folder.
     """
+    check_model(model)
     chosen, seed = settings.evaluation, settings.seed
     judge, exams = under_judge(settings, exams)
-    pace = Pace(chosen.batch_size, chosen.max_new_tokens)
-    protocols = protocols_of(exams, model, max_new_tokens=pace.max_new_tokens, judge=judge)
+    pace = Pace(chosen.batch_size, chosen.max_new_tokens, chosen.generation_batch)
+    machine = Machine(settings.cluster.threads, chosen.processes, chosen.device)
+    protocols = protocols_of(exams, model, pace=pace, device=machine.device, judge=judge)
     weights = digest_tree(model)
     journals = {name: AnswerJournal(weights, one.fingerprint) for name, one in protocols.items()}
     print_plan(exams)
     with _progress() as steps:
-        vlm = answer_all(
-            model, exams, images, pace=pace, threads=settings.cluster.threads, journals=journals, steps=steps
-        )
+        vlm = answer_all(model, exams, images, pace=pace, machine=machine, journals=journals, steps=steps)
     for exam in exams:
         answer_baselines(exam, seed=seed)
     more = _answer_zero_shot(settings, exams, images)
     judged = {exam.benchmark.name: judge_all(exam) for exam in _asked_of(judge, exams)}
-    predictions = [
-        row
-        for exam in exams
-        for row in predictions_of(exam.benchmark, judged[exam.benchmark.name], seen=exam.seen)
-    ]
+    predictions = [row for exam in exams for row in predictions_of(exam, judged[exam.benchmark.name])]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
     metrics["details"] |= more | (judge.details(exams, judged) if judge else {})
-    heat = look(vlm, exams, images)
-    metrics["details"]["pointing"] = pointing_rows(heat, resamples=chosen.bootstrap, seed=seed)
-    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat, weights)
+    heat = look(vlm, exams, images, wanted=chosen.heat_maps)
+    metrics["details"]["pointing"] = pointing_rows(heat.maps, resamples=chosen.bootstrap, seed=seed)
+    metrics["details"]["not_pointed"] = heat.left_out
+    return Examination(exams, judged, predictions, metrics, list(journals.values()), heat.maps, weights)
 
 
 def _answer_zero_shot(
@@ -124,15 +123,22 @@ def _asked_of(judge: AnswerJudge | None, exams: Sequence[Exam]) -> Sequence[Exam
 
 
 def protocols_of(
-    exams: Sequence[Exam], model: Path, *, max_new_tokens: int, judge: AnswerJudge | None = None
+    exams: Sequence[Exam],
+    model: Path,
+    *,
+    pace: Pace,
+    device: DeviceKind = "auto",
+    judge: AnswerJudge | None = None,
 ) -> dict[str, Protocol]:
     """Return each benchmark's protocol for this checkpoint."""
     preprocessing = preprocessing_hash(model)
+    arithmetic = arithmetic_of(device_of(device), batches=(pace.batch_size, pace.generation_batch))
     return {
         exam.benchmark.name: make_protocol(
             exam,
             preprocessing=preprocessing,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=pace.max_new_tokens,
+            arithmetic=arithmetic,
             data=exam.data,
             judge=judge.identity_of(exam) if judge else NO_JUDGE,
         )  # fmt: skip

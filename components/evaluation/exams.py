@@ -1,8 +1,8 @@
 """An exam: one benchmark's sampled items and what each system answered; judged into prediction rows.
 
 Systems are "model", "blind" (the same model shown another patient's image), "text_only" (shown none), "majority"
-(learned from the training split), and for closed questions "random". Items of one patient have no blind system:
-there is no other patient's image to show.
+(learned from the training split) and "random" (an option, or where none are offered a training answer, drawn by
+the seed). Items of one patient have no blind system: there is no other patient's image to show.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.evaluation.baselines import random_option
+from components.evaluation.baselines import random_answer
 from components.evaluation.engine import Ask
 from components.evaluation.items import Answer, Benchmark, Item, Judged, item_from_pair
 from components.evaluation.sampling import blind_images, sample_items, why_no_blind
-from components.records import NOT_STATED, Prediction, pair_from_row
+from components.records import NOT_STATED, Box, Prediction, pair_from_row
 from components.tracking.tables import iterate_rows
 
 MODEL, BLIND, TEXT_ONLY, MAJORITY, RANDOM = "model", "blind", "text_only", "majority", "random"
-STATED_FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
 IMAGE_MARK = re.compile(r"<image>\n?")
+PICTURELESS = (TEXT_ONLY, MAJORITY, RANDOM)
+FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
+NO_TRAINING_PART = "first option (no training part)"
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Exam:
     """Items of one benchmark, the foreign images for the blind system, and answers by system.
 
     `no_blind` says why there is no blind system, "" when there is one; `seen` are the items that show a
-    picture of training; `data` is the hash of what the items were read from.
+    picture of training, None when that could not be looked up; `data` is the hash of what the items were read
+    from; `boxes` is where the record of a closed item shows what is asked about, by item id.
     """
 
     benchmark: Benchmark
@@ -38,19 +41,33 @@ class Exam:
     blind: Mapping[str, tuple[str, ...]]
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     no_blind: str = ""
-    seen: frozenset[str] = frozenset()
+    seen: frozenset[str] | None = None
     data: str = ""
+    boxes: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
 
     def asks(self, system: str) -> list[Ask]:
         """Return the questions as put to the model; only the images differ between its systems."""
-        return [self._ask(item, system) for item in self.items]
+        return [self.ask(item, system) for item in self.items]
 
-    def _ask(self, item: Item, system: str) -> Ask:
-        prompt, answering = self.benchmark.prompt(item), self.benchmark.answering
-        options = {"choice": item.options, "likelihood": (item.reference,)}.get(answering, ())
+    def ask(self, item: Item, system: str) -> Ask:
+        """Return one question as a system has it: prompt, options, and the pictures that it is shown."""
+        prompt = self.benchmark.prompt(item)
         if system == TEXT_ONLY:
-            return Ask((), IMAGE_MARK.sub("", prompt), options)
-        return Ask(item.record_ids if system == MODEL else self.blind[item.item_id], prompt, options)
+            return Ask((), IMAGE_MARK.sub("", prompt), self._options(item))
+        if system in PICTURELESS:
+            return Ask((), prompt, self._options(item))
+        return Ask(self.blind[item.item_id] if system == BLIND else item.record_ids, prompt, self._options(item))
+
+    def _options(self, item: Item) -> tuple[str, ...]:
+        answering = self.benchmark.answering
+        if answering == "likelihood":
+            return (item.reference,)
+        return item.options if answering in ("choice", "mixed") else ()
+
+    @property
+    def majority_is(self) -> str:
+        """Say what the majority baseline is where nothing can be learned; "" where it is learned."""
+        return "" if self.train else NO_TRAINING_PART
 
 
 def read_items(curated: Path, split: str) -> list[Item]:
@@ -85,8 +102,8 @@ def answer_baselines(exam: Exam, *, seed: int) -> None:
     """Fill in the answers of the systems that need no model."""
     majority = exam.benchmark.majority(exam.train)
     exam.answers[MAJORITY] = [majority(item) for item in exam.items]
-    if exam.benchmark.answering == "choice":
-        chance = random_option(seed)
+    if exam.benchmark.answering != "likelihood" and (exam.train or any(item.options for item in exam.items)):
+        chance = random_answer(seed, exam.train)
         exam.answers[RANDOM] = [chance(item) for item in exam.items]
 
 
@@ -101,27 +118,29 @@ def judge_all(exam: Exam) -> dict[str, list[Judged]]:
     }
 
 
-def predictions_of(
-    benchmark: Benchmark, judged: Mapping[str, Sequence[Judged]], *, seen: frozenset[str] = frozenset()
-) -> Iterator[Prediction]:
-    """Yield one prediction for each system, item and metric that applies to the item; `seen` as in `Exam`."""
+def predictions_of(exam: Exam, judged: Mapping[str, Sequence[Judged]]) -> Iterator[Prediction]:
+    """Yield one prediction for each system, item and metric that applies to the item, with what was asked."""
+    seen = exam.seen or frozenset()
     for system, rows in judged.items():
         for row in rows:
-            yield from _predictions(benchmark, system, row, is_seen=row.item.item_id in seen)
+            asked = exam.ask(row.item, system)
+            yield from _predictions(exam.benchmark, system, row, asked, is_seen=row.item.item_id in seen)
 
 
-def _predictions(benchmark: Benchmark, system: str, row: Judged, *, is_seen: bool) -> Iterator[Prediction]:
+def _predictions(
+    benchmark: Benchmark, system: str, row: Judged, asked: Ask, *, is_seen: bool
+) -> Iterator[Prediction]:
     item, answer, judgement = row.item, row.answer, row.judgement
     for metric in benchmark.metrics:
         if metric in judgement.scores:
             yield Prediction(
                 item_id=item.item_id, benchmark=benchmark.name, system=system, patient_key=cluster_of(item),
-                modality=item.modality, question_type=item.question_type, prompt=benchmark.prompt(item),
+                modality=item.modality, question_type=item.question_type, prompt=asked.prompt,
                 raw_answer=answer.text, parsed_answer=judgement.parsed, gold=item.gold,
                 score=float(judgement.scores[metric]), metric=metric, is_parsed=judgement.is_parsed,
-                record_id=next(iter(item.record_ids), ""), language=item.language, department=item.department,
+                record_ids=asked.images, language=item.language, department=item.department,
                 confidence=round(answer.confidence, 6), is_seen=is_seen,
-                **{name: item.fact(name) for name in STATED_FACTS},
+                **{name: item.fact(name) for name in FACTS},
             )  # fmt: skip
 
 

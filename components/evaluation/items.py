@@ -14,7 +14,7 @@ from typing import Literal
 from components.errors import BenchmarkError
 from components.records import NOT_STATED, Box, Pair
 
-Answering = Literal["choice", "text", "likelihood"]
+Answering = Literal["choice", "text", "likelihood", "mixed"]
 Budget = Literal["closed", "boxes", "captions"]
 
 
@@ -159,12 +159,12 @@ class Benchmark:
     """One benchmark: which items it takes, how it asks, how it scores.
 
     `version` rises whenever `prompt` or `score` changes what it gives. `answering` is "choice" (options
-    ranked by likelihood), "text" (greedy generation) or "likelihood" (of the reference); `also_answering` are
-    other ways that `answering_by` may switch to. `metrics[0]` is the headline and applies to every item; all
-    lie in 0-1, more is better. `corpus_metrics` need many items. `majority` learns a baseline from training
-    items and answers without looking at an image. `budget` names the cap in the settings that bounds the
-    number of items. `publication` is the second way in, from the benchmark's own files; `submission` writes
-    into a folder what a hidden-answer test wants.
+    ranked by likelihood), "text" (greedy generation), "mixed" (by options where an item has them, else in
+    words) or "likelihood" (of the reference); `also_answering` are other ways that `answering_by` may switch to.
+    `metrics[0]` is the headline and applies to every item; all lie in 0-1, more is better. `corpus_metrics` need
+    many items. `majority` learns a baseline from training items and answers without looking at an image.
+    `budget` names the cap in the settings that bounds the number of items. `publication` is the second way in,
+    from the benchmark's own files; `submission` writes into a folder what a hidden-answer test wants.
     """
 
     name: str

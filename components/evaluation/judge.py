@@ -138,7 +138,7 @@ def open_judge(options: Judge) -> AnswerJudge:
 
 def is_judged(benchmark: Benchmark) -> bool:
     """Tell whether a benchmark is one of short answers in words: those are right or wrong."""
-    return benchmark.answering == "text" and benchmark.metrics[0] == RULES
+    return benchmark.answering in ("text", "mixed") and benchmark.metrics[0] == RULES
 
 
 def check_terms(judge: AnswerJudge, exams: Sequence[Exam]) -> None:

@@ -6,9 +6,11 @@ what differs: "prompt, decoding". The model's weights are no part: they are what
 
 from __future__ import annotations
 
-import re
+import ast
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
 
 PARTS = ("benchmark version", "split", "prompt", "preprocessing", "decoding", "parser", "judge", "code")
 NO_JUDGE = "none: answers are read by the rules of answers.py"
-ASKING_FILES = ("engine.py", "sampling.py")
-IMPORTED = re.compile(r"^\s*from components\.evaluation\.(\w+) import", re.MULTILINE)
+ASKING_FILES = ("answering.py", "engine.py", "exams.py", "processes.py", "sampling.py")
+ROOMS = (
+    "evaluation",
+    "model",
+    "quality",
+    "pairs",
+)  # below them lies what moves and names things, not what is asked
+LIBRARIES = ("torch", "transformers", "tokenizers", "pillow")
+COMPONENTS = Path(__file__).parents[1]
 PREPROCESSING_FILES = (
     "processor_config.json",
     "preprocessor_config.json",
@@ -43,8 +52,9 @@ class Protocol:
 
 
 def make_protocol(
-    exam: Exam, *, preprocessing: str, max_new_tokens: int, data: str = "", judge: str = NO_JUDGE
-) -> Protocol:
+    exam: Exam, *, preprocessing: str, max_new_tokens: int, data: str = "", judge: str = NO_JUDGE,
+    arithmetic: Mapping[str, Any] | None = None,
+) -> Protocol:  # fmt: skip
     """Hash all that decides a score but the model's weights.
 
     Args:
@@ -53,6 +63,7 @@ def make_protocol(
         max_new_tokens: the longest answer.
         data: hash of what the items were read from (pictures, published files), "" when the items say it all.
         judge: name, version and prompt of a judging model.
+        arithmetic: `arithmetic_of` the run: what rounds the model's numbers, and so turns near ties.
     """
     benchmark = exam.benchmark
     asked = sorted([i.item_id, i.gold, i.reference, [*i.record_ids], [*i.options]] for i in exam.items)
@@ -62,31 +73,63 @@ def make_protocol(
         "split": {"items": asked, "blind": blind, "data": data},
         "prompt": sorted([item.item_id, benchmark.prompt(item)] for item in exam.items),
         "preprocessing": preprocessing,
-        "decoding": {"answering": benchmark.answering, "greedy": True, "max_new_tokens": max_new_tokens},
+        "decoding": {
+            "answering": benchmark.answering, "greedy": True, "max_new_tokens": max_new_tokens,
+            **(arithmetic or {}),
+        },
         "parser": PARSER_VERSION,
         "judge": judge,
-        "code": {path.name: digest_file(path) for path in scoring_code(Path(benchmark.file))},
-    }
+        "code": {_named(path): digest_file(path) for path in scoring_code(Path(benchmark.file))},
+    }  # fmt: skip
     return Protocol({name: digest_json(contents[name]) for name in PARTS})
 
 
+def arithmetic_of(device: str, *, batches: tuple[int, int]) -> dict[str, Any]:
+    """Return what decides how the model's numbers are rounded: type, kind of device, batches, libraries."""
+    return {
+        "dtype": "bfloat16", "device": device.partition(":")[0], "batches": list(batches),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }  # fmt: skip
+
+
 def scoring_code(benchmark: Path) -> list[Path]:
-    """Return the benchmark's file and every module of this room that it or the asking comes to import."""
-    room = Path(__file__).parent
-    waiting, found = [benchmark, *(room / name for name in ASKING_FILES)], set[Path]()
+    """Return the benchmark's file and every module of the ROOMS that it or the asking comes to import."""
+    waiting = [benchmark, *(Path(__file__).with_name(name) for name in ASKING_FILES)]
+    found = set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            names = IMPORTED.findall(path.read_text(encoding="utf-8"))
-            waiting += [room / f"{name}.py" for name in names if (room / f"{name}.py").is_file()]
+            waiting += _imported(path)
     return sorted(found)
 
 
+def _imported(path: Path) -> list[Path]:
+    """Return the files of the ROOMS that a file imports anywhere in it; of a package, the modules it names."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    named = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    places = [place for node in named for place in _places(str(node.module), [alias.name for alias in node.names])]
+    return [place for place in places if place.is_file()]
+
+
+def _places(module: str, names: Iterable[str]) -> list[Path]:
+    top, *rest = module.split(".")
+    if top != COMPONENTS.name or not rest or rest[0] not in ROOMS:
+        return []
+    place = COMPONENTS.joinpath(*rest)
+    return [place.with_suffix(".py"), place / "__init__.py", *(place / f"{name}.py" for name in names)]
+
+
+def _named(path: Path) -> str:
+    return path.relative_to(COMPONENTS).as_posix() if path.is_relative_to(COMPONENTS) else path.name
+
+
 def preprocessing_hash(model: Path) -> str:
-    """Hash a checkpoint's image processor, chat template and tokenizer."""
+    """Hash a checkpoint's image processor, chat template and tokenizer, and into how many squares it cuts."""
     files = [model / name for name in PREPROCESSING_FILES if (model / name).is_file()]
-    return digest_json({file.name: digest_file(file) for file in files})
+    config = model / "config.json"
+    cut = json.loads(config.read_text(encoding="utf-8")).get("max_tiles", 1) if config.is_file() else 1
+    return digest_json({**{file.name: digest_file(file) for file in files}, "max_tiles": cut})
 
 
 def differing_parts(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:

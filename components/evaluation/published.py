@@ -23,6 +23,7 @@ from components.tracking.digest import digest_bytes, digest_file, digest_json
 TRAIN = "train"
 SUMS = "SHA256SUMS"
 SEEN = "picture_seen_in_training"
+UNREADABLE = "picture_unreadable"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,22 @@ def _collect(rows: Iterator[Question | Refused]) -> tuple[list[Item], Counter[st
             items.append(row.item)
             places |= {name: place if isinstance(place, Path) else None for name, place in row.pictures.items()}
     return items, refused, places
+
+
+def drop_unreadable(loaded: Loaded, names: Collection[str]) -> Loaded:
+    """Return the split without the items whose pictures do not decode, counted among what is refused.
+
+    Raises:
+        BenchmarkError: nothing is left.
+    """
+    kept = [item for item in loaded.items if not set(item.record_ids) & set(names)]
+    refused = loaded.refused + Counter({UNREADABLE: len(loaded.items) - len(kept)})
+    if not kept:
+        raise BenchmarkError(
+            f"no row of {loaded.benchmark.name} {loaded.split} can be asked: {dict(refused)}",
+            where=str(loaded.folder), fix="look at the pictures; they are no images, or damaged",
+        )  # fmt: skip
+    return replace(loaded, items=kept, refused=refused)
 
 
 def read_pictures(loaded: Loaded, names: Collection[str]) -> dict[str, bytes]:

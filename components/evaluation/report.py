@@ -93,7 +93,8 @@ def _section(
     mine = [row for row in predictions if row.benchmark == name and row.metric == exam.benchmark.metrics[0]]
     own = [row for row in parts if row["benchmark"].split("/")[0] == name and row["value"] <= 1]
     bins = calibration(mine)
-    pairs = confusion(mine) if exam.benchmark.answering == "choice" else []
+    offered = {item.item_id for item in exam.items if item.options}
+    pairs = confusion([row for row in mine if row.item_id in offered])
     return Section(
         exam.benchmark,
         *best_and_worst(exam, predictions, images),

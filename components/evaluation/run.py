@@ -13,26 +13,28 @@ from typing import Any
 
 from components.data.pictures_elsewhere import log_page
 from components.errors import BenchmarkError
-from components.evaluation.cards import Artefacts, data_card, model_card, read_artefacts
+from components.evaluation.cards import LICENCES, Artefacts, data_card, model_card, read_artefacts
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.contamination import items_seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import Exam, make_exam, make_exams, read_items
 from components.evaluation.items import Item
 from components.evaluation.permitted import PERMITTED_USE, permitted_use, withheld_of
-from components.evaluation.probes import make_probes
+from components.evaluation.placement import check_model
+from components.evaluation.probes import is_shown, make_probes
 from components.evaluation.standing_page import record_standing
 from components.evaluation.summary import flat_metrics, print_scores
-from components.records import NOT_STATED
+from components.records import NOT_STATED, Box
 from components.settings import Evaluation, Settings
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json
 from components.tracking.lookup import rows_by_id
 from components.tracking.stage import StageWork, open_stage
+from components.tracking.tables import iterate_rows
 
 PROBES = "hallucination"
 METRICS = Path("metrics/evaluation.json")
-ROW_COLUMNS = ("image", "sha256", "perceptual_hash", "task", "body_part", "study_key", "facts")
+ROW_COLUMNS = ("image", "sha256", "perceptual_hash", "task", "body_part", "study_key", "facts", "regions")
 Rows = dict[str, dict[str, Any]]
 
 
@@ -45,7 +47,7 @@ def run_evaluate(settings: Settings) -> None:
     """
     root, chosen = settings.work_root, settings.evaluation
     model, records, curated = root / "models" / settings.recipe.final_stage, root / "records", root / "curated"
-    inputs = [records, curated, model]
+    inputs = [records, curated, check_model(model)]
     with open_stage(
         "evaluate", settings, output=root / "evaluation", inputs=inputs, sections=["evaluation", "seed"]
     ) as work:
@@ -55,6 +57,7 @@ def run_evaluate(settings: Settings) -> None:
         for exam in exams:
             exam.items = [with_facts(item, rows) for item in exam.items]
             exam.seen = frozenset(items_seen(exam.items, rows, seen))
+            exam.boxes = boxes_by_item(exam, rows)
             exam.data = digest_json({name: rows[name]["sha256"] for name in pictures_of(exam)})
         images = {name: row["image"] for name, row in rows.items()}
         examined = examine(settings, exams, images, model=model, split=chosen.split)
@@ -126,6 +129,18 @@ def with_facts(item: Item, rows: Rows) -> Item:
     return replace(item, facts=tuple(sorted((kept | dict(item.facts)).items())))
 
 
+def boxes_by_item(exam: Exam, rows: Rows) -> dict[str, tuple[Box, ...]]:
+    """Return where the record of a closed item shows what it asks about; of what is absent there is nothing."""
+    found = {}
+    for item in exam.items:
+        if item.options and len(item.record_ids) == 1 and is_shown(item) is not False:
+            regions = rows[item.record_ids[0]]["regions"] or ()
+            found[item.item_id] = tuple(
+                tuple(region["box"]) for region in regions if region["label"] == item.fact("label")
+            )
+    return {name: boxes for name, boxes in found.items() if boxes}
+
+
 def _write_cards(folder: Path, examined: Examination, *, records: Path, curated: Path, model: Path) -> None:
     """Write both cards from the manifests of what the stage read, and its own scores."""
     manifests = {path.name: path / "manifest.json" for path in (records, curated, model)}
@@ -134,8 +149,17 @@ def _write_cards(folder: Path, examined: Examination, *, records: Path, curated:
     artefacts = Artefacts({**read_artefacts(manifests), "scores.json": examined.metrics, PERMITTED_USE: use})
     card = model_card(artefacts, model=model.name, scores="scores.json", use=PERMITTED_USE)
     write_bytes(folder / "model_card.md", card.encode())
+    artefacts = Artefacts({**artefacts.contents, LICENCES: licences_of(records)})
     card = data_card(artefacts, records=records.name, curated=curated.name)
     write_bytes(folder / "data_card.md", card.encode())
+
+
+def licences_of(records: Path) -> dict[str, str]:
+    """Return the licence of each source, as its records state it; several are joined."""
+    found: dict[str, set[str]] = {}
+    for row in iterate_rows(records, ["source", "licence"]):
+        found.setdefault(row["source"], set()).add(row["licence"])
+    return {name: ", ".join(sorted(licences)) for name, licences in sorted(found.items())}
 
 
 def _log(work: StageWork, examined: Examination, withheld: Collection[str]) -> None:

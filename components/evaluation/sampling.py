@@ -21,8 +21,8 @@ def sample_items(items: Iterable[Item], *, number: int, seed: int) -> list[Item]
     """Return at most `number` items, spread evenly over question types, then over patients."""
     ranked = sorted(items, key=lambda item: stable_id("item", seed, item.item_id))
     by_type = _grouped(ranked, lambda item: item.question_type)
-    lists = [_in_turn(_grouped(group, lambda item: item.patient_key)) for group in by_type]
-    return _in_turn(lists)[:number]
+    lists = [in_turn(_grouped(group, lambda item: item.patient_key)) for group in by_type]
+    return in_turn(lists)[:number]
 
 
 def _grouped(items: Sequence[Item], key: Callable[[Item], str]) -> list[list[Item]]:
@@ -32,7 +32,8 @@ def _grouped(items: Sequence[Item], key: Callable[[Item], str]) -> list[list[Ite
     return [groups[name] for name in sorted(groups)]
 
 
-def _in_turn(lists: Sequence[Sequence[T]]) -> list[T]:
+def in_turn(lists: Sequence[Sequence[T]]) -> list[T]:
+    """Take the first of every list, then the second of every list, and so on."""
     return [entry for row in zip_longest(*lists) for entry in row if entry is not None]
 
 

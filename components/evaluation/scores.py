@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import BenchmarkError
@@ -30,12 +30,12 @@ Table = dict[str, list[Prediction]]  # system -> predictions, in order of item
 
 @dataclass(frozen=True)
 class Scoring:
-    """What all scores of one benchmark share: fingerprint, the items training saw, the test's draws."""
+    """What all scores of one benchmark share: fingerprint, the items training saw (None: not known), the draws."""
 
     fingerprint: str
     resamples: int
     seed: int
-    seen: frozenset[str] = field(default_factory=frozenset)
+    seen: frozenset[str] | None = None
 
 
 def make_scores(benchmark: Benchmark, systems: Systems, scoring: Scoring) -> list[Score]:
@@ -65,7 +65,7 @@ def in_order(scores: Iterable[Score]) -> list[Score]:
 def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iterator[Score]:
     yield _score(name, metric, table, scoring)
     clean = clean_items(table[MODEL], scoring.seen)
-    if clean:
+    if clean:  # checked: the row stands there even where nothing was seen
         yield _score(f"{name}/{CLEAN}", metric, _part(table, clean), scoring)
     for column in BREAKDOWNS:
         scores = [
@@ -91,9 +91,9 @@ def _of_corpus_metric(name: str, metric: CorpusMetric, systems: Systems, scoring
             yield score
 
 
-def clean_items(rows: Sequence[Judged], seen: Collection[str]) -> set[str]:
-    """Return the ids of items that show no picture of training; none when no item is known to show one."""
-    return {row.item.item_id for row in rows} - set(seen) if seen else set()
+def clean_items(rows: Sequence[Judged], seen: Collection[str] | None) -> set[str]:
+    """Return the ids of items that show nothing of training; none when that was not checked (None)."""
+    return set() if seen is None else {row.item.item_id for row in rows} - set(seen)
 
 
 def groups_by(column: str, rows: Sequence[Judged]) -> dict[str, set[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 from components.evaluation.exams import Exam, cluster_of
 from components.evaluation.power import smallest_difference
 from components.evaluation.protocol import Protocol, join_protocols
-from components.evaluation.scores import DIGITS, difference_row, image_minus_blind, score_row
+from components.evaluation.scores import CLEAN, DIGITS, difference_row, image_minus_blind, score_row
 from components.records import Prediction, Score
 
 BLIND_BENCHMARK = "closed_questions"
@@ -40,6 +40,7 @@ def summarise(
         "scores": [score_row(score, no_blind=absent.get(score.benchmark.split("/")[0], "")) for score in defined],
         "details": {
             "no_blind": dict(sorted(absent.items())),
+            "no_training_part": {e.benchmark.name: e.majority_is for e in exams if e.majority_is},
             "protocols": join_protocols(protocols.items()),
             "smallest_difference": what_can_be_shown(exams),
             "not_defined": sorted(f"{s.benchmark} {s.metric}" for s in scores if not math.isfinite(s.value)),
@@ -103,14 +104,15 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("score", "value", "95 %", "majority", "blind", "n/patients"):
+    table.add_column("score", overflow="fold")  # the name alone gives way where the terminal is narrow
+    for column in ("value", "95 %", "majority", "blind", "n/patients"):
         table.add_column(column, no_wrap=True)
     headline = next((row["metric"] for row in metrics["scores"] if row["benchmark"] == BLIND_BENCHMARK), "")
     for row in metrics["scores"]:
         benchmark, _, part = row["benchmark"].partition("/")
-        if part and (benchmark, row["metric"]) != (BLIND_BENCHMARK, headline):
+        if part and part != CLEAN and (benchmark, row["metric"]) != (BLIND_BENCHMARK, headline):
             continue
-        name = f"  {part.rpartition('=')[2]}" if part else f"{benchmark} {row['metric']}"
+        name = f"  {part.rpartition('=')[2]}" if "=" in part else f"{row['benchmark']} {row['metric']}"
         interval = f"{number(row['low'])}-{number(row['high'])}"
         counts = (number(row["baseline"]), number(row.get("blind")), f"{row['n']}/{row['num_patients']}")
         table.add_row(name, number(row["value"]), interval, *counts, style="dim" if part else "bold")
@@ -128,6 +130,8 @@ def number(value: float | None) -> str:
 
 def _gap_words(metrics: Mapping[str, Any]) -> str:
     absent = [f"{name}: {reason}" for name, reason in metrics["details"]["no_blind"].items()]
+    first = metrics["details"].get("no_training_part", {})
+    absent += [f"{name}: majority is the {what}" for name, what in first.items()]
     gap = metrics["image_minus_blind"]
     if gap is None:
         return "image minus blind: not known; " + "; ".join(absent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share, Words
 from components.settings.corpus import BenchmarkFiles, BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
-from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
+from components.settings.decision import Evaluation, GateRule, HeatMaps, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
     is_tracking_chosen,
@@ -48,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Frozen",
     "GateRule",
+    "HeatMaps",
     "Generating",
     "Guard",
     "Judge",

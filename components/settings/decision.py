@@ -33,6 +33,15 @@ class Judge(LanguageWriter):
         return self
 
 
+class HeatMaps(Frozen):
+    """For which items a picture is drawn of where the model looks; pointing accuracy is measured on the boxed."""
+
+    boxed: int = Field(default=24, ge=0, description="items with a gold box a benchmark, spread over patients")
+    drawn: int = Field(default=8, ge=0, description="of those so many stand in the report with their picture")
+    others: int = Field(default=2, ge=0, description="items without a box that are drawn a benchmark")
+    items: tuple[str, ...] = Field(default=(), description="ids of items that are measured and drawn in any case")
+
+
 class Evaluation(Frozen):
     """What is scored, on which split, with how many resamples."""
 
@@ -41,7 +50,11 @@ class Evaluation(Frozen):
     max_boxes: Positive
     max_captions: Positive
     max_new_tokens: Positive
-    batch_size: Positive
+    batch_size: Positive = Field(description="rows of closed questions that go through the model at once")
+    generation_batch: Positive = Field(default=48, description="open questions that are generated at once")
+    processes: Positive = Field(default=1, description="that share the questions: a device each, or the threads")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where it is there")
+    heat_maps: HeatMaps = HeatMaps()
     bootstrap: Positive = Field(description="resamples for a 95 % interval")
     max_probes: int = Field(
         default=0, ge=0, description="hallucination and abstention probes at most; 0 asks none"

@@ -81,7 +81,7 @@ def make_report_inputs() -> tuple[
         answer_baselines(exam, seed=0)
     assert RANDOM in exams[1].answers
     judged = {exam.benchmark.name: judge_all(exam) for exam in exams}
-    predictions = [row for exam in exams for row in rows_of(exam.benchmark, judged[exam.benchmark.name])]
+    predictions = [row for exam in exams for row in rows_of(exam, judged[exam.benchmark.name])]
     protocols = {exam.benchmark.name: make_protocol(exam, preprocessing="p", max_new_tokens=4) for exam in exams}
     scores = [
         score for exam in exams

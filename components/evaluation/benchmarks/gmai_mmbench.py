@@ -32,7 +32,7 @@ from components.evaluation.multiple_choice import (
     macro_accuracy,
 )
 from components.evaluation.prior import most_frequent_answer
-from components.evaluation.rows import Row, read_delimited, text_of
+from components.evaluation.rows import Row, embedded_picture, read_delimited, text_of
 from components.evaluation.spreadsheet import write_workbook
 
 NAME = "gmai_mmbench"
@@ -81,13 +81,14 @@ def _question(row: Row, image: str, split: str) -> Question | Refused:
         return Refused(index, "question_or_option_empty")
     if split != "test" and letter not in LETTERS[: len(options)]:
         return Refused(index, "answer_is_no_letter")
-    picture = f"{NAME}/{split}-{index}"
+    # named by content: rows that show the same picture are not independent
+    pictures = embedded_picture(content, benchmark=NAME) or {}
     gold = LETTERS.index(letter) if letter and split != "test" else -1
     item = choice_item(
-        NAME, f"{split}-{index}", text_of(row, "question"), options=options, gold_index=gold, pictures=[picture],
-        facts=_facts(row),
+        NAME, f"{split}-{index}", text_of(row, "question"), options=options, gold_index=gold,
+        pictures=list(pictures), facts=_facts(row),
     )  # fmt: skip
-    return Question(item, {picture: content})
+    return Question(item, pictures)
 
 
 def _options(row: Row) -> list[str]:

@@ -66,6 +66,7 @@ BENCHMARK = Benchmark(
         "one; " + LLAVA_MED_FAULTS,
     ),
     answering="text",
+    also_answering=("mixed", "choice"),
     budget="closed",
     metrics=METRICS,
     corpus_metrics=CORPUS_METRICS,

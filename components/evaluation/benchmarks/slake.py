@@ -100,6 +100,7 @@ BENCHMARK = Benchmark(
         + LLAVA_MED_FAULTS,
     ),
     answering="text",
+    also_answering=("mixed", "choice"),
     budget="closed",
     metrics=METRICS,
     corpus_metrics=CORPUS_METRICS,

@@ -17,7 +17,7 @@ from components.evaluation.items import Answer
 from tests.fakes.items import make_item
 from tests.fakes.tables import png
 
-PACE = Pace(batch_size=4, max_new_tokens=4)
+PACE = Pace(batch_size=4, max_new_tokens=4, generation_batch=5)
 ITEMS = [
     make_item(item_id=f"i{k}", patient_key=f"p{k % 3}", record_ids=(f"r{k % 4}",), kind="caption")
     for k in range(6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import BenchmarkError
-from components.evaluation.baselines import mean_box, medoid, most_frequent_option, random_option, typical_caption
+from components.evaluation.baselines import mean_box, medoid, most_frequent_option, random_answer, typical_caption
 from components.evaluation.catalog import find_benchmark, load_benchmarks
 from components.evaluation.items import Answer, Item, item_from_pair
 from components.evaluation.published import load_published
@@ -104,9 +104,24 @@ def test_medoid_prefers_what_is_repeated() -> None:
 
 def test_random_option_is_fixed_by_seed_and_spread() -> None:
     items = [make_item(item_id=str(k)) for k in range(200)]
-    first = [random_option(1)(item).choice for item in items]
-    assert first == [random_option(1)(item).choice for item in items]
+    first = [random_answer(1)(item).choice for item in items]
+    assert first == [random_answer(1)(item).choice for item in items]
     assert 60 < sum(choice == 0 for choice in first) < 140
+
+
+def test_without_options_a_training_answer_is_drawn_of_the_same_type_and_language() -> None:
+    train = [
+        make_item(item_id=f"t{k}", reference=f"answer {k}", options=(), language=("en", "zh")[k % 2],
+                  question_type=("box", "organ")[k // 2 % 2])
+        for k in range(40)
+    ]  # fmt: skip
+    items = [make_item(item_id=str(k), options=(), question_type="box") for k in range(100)]
+    drawn = [random_answer(1, train)(item).text for item in items]
+    assert drawn == [random_answer(1, train)(item).text for item in items]
+    assert set(drawn) == {f"answer {k}" for k in range(0, 40, 4)}
+    other = make_item(options=(), question_type="plane", language="zh")
+    assert random_answer(1, train)(other).text in {f"answer {k}" for k in range(1, 40, 2)}
+    assert random_answer(1, [])(other).text == ""
 
 
 def test_unknown_name_gives_near_matches() -> None:

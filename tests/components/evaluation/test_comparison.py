@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,39 @@ def test_the_page_is_self_contained_and_repeatable(tmp_path: Path, capsys: pytes
     text = pages[0].read_text()
     assert "http" not in text and "data:image/png;base64," in text and "b/modality=CT" in text
     assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "not json", '{"scores": [{"benchmark": "b"}]}', '{"scores": 3}'])
+def test_a_broken_metrics_file_is_named(tmp_path: Path, content: str) -> None:
+    folder = written(tmp_path / "a", right={1})
+    (folder / "scores.json").write_text(content)
+    with pytest.raises(BenchmarkError, match="no metrics file of an evaluation"):
+        read_evaluated(folder)
+
+
+def test_predictions_that_are_damaged_or_gone_are_named(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a", right={1})
+    (shard,) = (folder / "predictions").glob("*.parquet")
+    shard.write_bytes(shard.read_bytes()[:50])
+    with pytest.raises(BenchmarkError, match="cannot be read"):
+        read_evaluated(folder)
+    shutil.rmtree(folder / "predictions")
+    with pytest.raises(BenchmarkError, match="cannot be read"):
+        read_evaluated(folder)
+
+
+def test_items_that_one_side_lacks_are_a_refusal(tmp_path: Path) -> None:
+    first, second = (read_evaluated(written(tmp_path / name, right={1})) for name in "ab")
+    del second.rows["b", "accuracy"]["i07"]
+    with pytest.raises(BenchmarkError, match="1 items are in the predictions of one of them alone"):
+        compare_evaluations(first, second, resamples=50, seed=0)
+
+
+def test_sex_organ_task_and_age_are_parts_too(tmp_path: Path) -> None:
+    first, second = (read_evaluated(written(tmp_path / name, right={1, 2})) for name in "ab")
+    for one in (first, second):
+        for place, row in enumerate(one.rows["b", "accuracy"].values()):
+            row |= {"sex": ("female", "male")[place % 2], "organ": ("liver", "lung", "not stated")[place % 3]}
+    names = {one.benchmark for one in compare_evaluations(first, second, resamples=50, seed=0)}
+    assert {"b/sex=female", "b/sex=male", "b/organ=liver", "b/organ=lung"} <= names
+    assert "b/organ=not stated" not in names

@@ -11,6 +11,7 @@ from components.evaluation import protocol
 from components.evaluation.catalog import find_benchmark
 from components.evaluation.exams import Exam, make_exam
 from components.evaluation.protocol import (
+    arithmetic_of,
     differing_parts,
     make_protocol,
     parts_of,
@@ -48,6 +49,7 @@ def asked_otherwise(exam: Exam) -> Exam:
         (lambda exam: exam, {"max_new_tokens": 5}, "decoding"),
         (lambda exam: replace(exam, benchmark=replace(exam.benchmark, answering="text")), {}, "decoding"),
         (lambda exam: exam, {"judge": "a judge"}, "judge"),
+        (lambda exam: exam, {"arithmetic": arithmetic_of("cpu", batches=(16, 48))}, "decoding"),
     ],
 )
 def test_each_change_is_named(exam: Exam, change, settings, part: str) -> None:
@@ -60,7 +62,7 @@ def test_each_change_is_named(exam: Exam, change, settings, part: str) -> None:
 def test_the_parser_and_the_code_are_parts(exam: Exam, monkeypatch: pytest.MonkeyPatch) -> None:
     first = made(exam)
     monkeypatch.setattr(protocol, "PARSER_VERSION", 99)
-    monkeypatch.setattr(protocol, "ASKING_FILES", ("engine.py",))
+    monkeypatch.setattr(protocol, "ASKING_FILES", ("engine.py", "report.py"))
     assert differing_parts(first.parts, made(exam).parts) == ["parser", "code"]
 
 
@@ -75,7 +77,39 @@ def test_the_code_is_what_the_benchmark_and_the_asking_import() -> None:
         "engine.py",
         "branches.py",
     } <= names
-    assert not {"report.py", "closed_questions.py", "run.py"} & names
+    assert not {"report.py", "closed_questions.py", "run.py", "standing.py"} & names
+
+
+def test_the_code_is_what_asks_too_and_what_the_words_of_probes_come_from() -> None:
+    names = {protocol._named(path) for path in scoring_code(Path(find_benchmark("hallucination").file))}
+    assert {
+        "evaluation/answering.py", "evaluation/exams.py", "model/vlm.py", "model/chat.py", "quality/pictures.py",
+        "evaluation/probes.py", "pairs/wording/english.py", "pairs/wording/chinese.py",
+    } <= names  # fmt: skip
+    assert not any(name.startswith(("tracking", "settings", "data")) for name in names)
+
+
+@pytest.mark.parametrize("change", [{"device": "cuda:0"}, {"batches": (8, 48)}, {"batches": (16, 8)}])
+def test_what_rounds_the_numbers_is_part_of_decoding(exam: Exam, change) -> None:
+    usual = {"device": "cpu", "batches": (16, 48)}
+    first, second = (made(exam, arithmetic=arithmetic_of(**how)) for how in (usual, usual | change))
+    assert differing_parts(first.parts, second.parts) == ["decoding"]
+    assert arithmetic_of(**usual)["libraries"].keys() == {"torch", "transformers", "tokenizers", "pillow"}
+
+
+def test_other_libraries_are_another_decoding(exam: Exam, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = arithmetic_of("cpu", batches=(1, 1))
+    monkeypatch.setattr(protocol, "version", lambda name: "0.0")
+    assert arithmetic_of("cpu", batches=(1, 1)) != before
+
+
+def test_into_how_many_squares_a_picture_is_cut_is_preprocessing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden": 1}')
+    whole = preprocessing_hash(tmp_path)
+    (tmp_path / "config.json").write_text('{"hidden": 2}')
+    assert preprocessing_hash(tmp_path) == whole  # the architecture is the model's, not the protocol's
+    (tmp_path / "config.json").write_text('{"hidden": 1, "max_tiles": 6}')
+    assert preprocessing_hash(tmp_path) != whole
 
 
 def test_the_same_protocol_gives_the_same_fingerprint(exam: Exam) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from components.data.image import decode, difference_hash, pixel_hash
 from components.errors import BenchmarkError, BenchmarkMissing, ChecksumMismatch
 from components.evaluation.catalog import load_benchmarks
+from components.evaluation.exams import make_exam
 from components.evaluation.items import answering_by
 from components.evaluation.published import (
     digest_pictures,
@@ -122,6 +123,13 @@ def test_hashes_are_recorded_and_pins_are_held(tmp_path: Path) -> None:
     assert load_published(BENCHMARKS["vqa_rad"], root).digest != first.digest
 
 
+def test_rows_of_gmai_mmbench_that_show_one_picture_are_one_cluster(tmp_path: Path) -> None:
+    """One row holds the picture, one borrows it by index, one holds the same bytes again."""
+    items = load_published(BENCHMARKS["gmai_mmbench"], LAYOUTS["gmai_mmbench"](tmp_path)).items
+    assert len(items) == 3 and len({item.patient_key for item in items}) == 1
+    assert len({item.record_ids for item in items}) == 1
+
+
 def test_the_known_md5_of_gmai_mmbench_is_held(tmp_path: Path) -> None:
     root = LAYOUTS["gmai_mmbench"](tmp_path)
     (root / "GMAI_mm_bench_VAL.tsv").rename(root / "GMAI-MMBench_VAL.tsv")
@@ -198,8 +206,19 @@ def test_answering_by_choice_takes_only_items_with_options(tmp_path: Path) -> No
     by_choice = answering_by(BENCHMARKS["omnimedvqa"], "choice")
     assert by_choice.answering == "choice" and all(by_choice.takes(item) for item in loaded.items)
     assert answering_by(by_choice, "choice") is by_choice
-    with pytest.raises(BenchmarkError, match="vqa_rad is not answered by 'choice'; it offers: text"):
-        answering_by(BENCHMARKS["vqa_rad"], "choice")
+    with pytest.raises(BenchmarkError, match="medxpertqa is not answered by 'mixed'; it offers: text, choice"):
+        answering_by(BENCHMARKS["medxpertqa"], "mixed")
+
+
+@pytest.mark.parametrize("name", ["vqa_rad", "slake", "path_vqa"])
+def test_short_answers_are_offered_by_choice_where_they_are_closed(name: str, tmp_path: Path) -> None:
+    items = load_published(BENCHMARKS[name], LAYOUTS[name](tmp_path)).items
+    closed = [item for item in items if item.options]
+    by_choice, mixed = answering_by(BENCHMARKS[name], "choice"), answering_by(BENCHMARKS[name], "mixed")
+    assert [item for item in items if by_choice.takes(item)] == closed and 0 < len(closed) < len(items)
+    assert all(mixed.takes(item) for item in items)
+    asked = {ask.prompt: ask.options for ask in make_exam(mixed, items, [], number=99, seed=0).asks("model")}
+    assert set(asked.values()) == {(), *(item.options for item in closed)}
 
 
 def test_medevalkits_sections_are_read_as_one_report(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from components.__main__ import app
-from components.errors import BenchmarkMissing
+from components.errors import BenchmarkError, BenchmarkMissing, CheckpointError
 from components.evaluation.catalog import load_benchmarks
 from components.model.vlm import save_vlm
 from components.settings import settings_from
@@ -57,14 +57,34 @@ def test_one_command_evaluates_the_published_files(
     done = CliRunner().invoke(app, command + (["--split", split] if split else []), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     named = split or next(iter(load_benchmarks()[name].publication.splits))
-    output = project / "artifacts" / "benchmarks" / f"{name}-{named}"
+    (output,) = (path for path in (project / "artifacts/benchmarks").glob(f"{name}-{named}-*") if path.is_dir())
     metrics = json.loads((output / "scores.json").read_text())
     whole = [row for row in metrics["scores"] if row["benchmark"] == name]
     assert whole[0]["metric"] == load_benchmarks()[name].metrics[0]
     assert whole[0]["n"] == metrics["details"]["published"]["asked"] > 0
-    assert f"written: artifacts/benchmarks/{name}-{named}" in done.output.replace("\n", "")
+    assert f"written: artifacts/benchmarks/{output.name}" in done.output.replace("\n", "")
 
 
 def test_a_missing_folder_is_named_with_the_way_to_obtain_it(project: Path) -> None:
     with pytest.raises(BenchmarkMissing, match=r"osf\.io/89kps"):
         CliRunner().invoke(app, ["evaluate", "--benchmark", "vqa_rad"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "option", [["--data", "x"], ["--limit", "3"], ["--model", "x"], ["--answering", "choice"]]
+)
+def test_options_of_a_benchmark_without_one_are_refused(project: Path, option: list[str]) -> None:
+    with pytest.raises(BenchmarkError, match=f"{option[0]} without --benchmark"):
+        CliRunner().invoke(app, ["evaluate", *option], catch_exceptions=False)
+
+
+def test_a_negative_limit_is_refused(project: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", "--benchmark", "vqa_rad", "--limit", "-3"])
+    assert done.exit_code == 2 and "greater than or equal to 0" in done.output.replace("\n", " ")
+
+
+def test_a_model_that_is_not_there_is_one_message(project: Path) -> None:
+    fakes.vqa_rad_original(project / "downloaded")
+    command = ["evaluate", "--benchmark", "vqa_rad", "--data", "downloaded", "--model", "nope"]
+    with pytest.raises(CheckpointError, match="no trained model here"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

@@ -16,7 +16,7 @@ from components.errors import BenchmarkError, CheckpointError
 from components.evaluation.charts import draw_scores
 from components.evaluation.corpus_numbers import read_corpus_numbers
 from components.evaluation.run import METRICS, load_rows, plan, run_evaluate
-from components.evaluation.summary import blind_benchmark, flat_metrics
+from components.evaluation.summary import blind_benchmark, flat_metrics, print_scores
 from components.model.vlm import save_vlm
 from components.settings import Recipe, Settings, settings_from
 from components.tracking.tables import read_table
@@ -147,12 +147,9 @@ def test_predictions_of_every_system_are_kept(world: Settings, fake_run: FakeRun
     rows = read_table(Path("artifacts/evaluation/predictions")).to_pylist()
     closed = [row for row in rows if row["benchmark"] == "closed_questions"]
     assert {row["system"] for row in closed} == {"model", "blind", "text_only", "majority", "random"}
-    assert {row["system"] for row in rows if row["benchmark"] == "boxes"} == {
-        "model",
-        "blind",
-        "text_only",
-        "majority",
-    }
+    assert {row["system"] for row in rows} == {row["system"] for row in closed}
+    drawn = [row["raw_answer"] for row in rows if (row["benchmark"], row["system"]) == ("boxes", "random")]
+    assert drawn and all(answer.startswith("<ref>") for answer in drawn)
     assert all(row["patient_key"].startswith("test-") and row["prompt"] and row["gold"] for row in rows)
     majority = [row for row in closed if row["system"] == "majority" and row["question_type"] == "presence"]
     assert majority and all(row["score"] == 1.0 for row in majority)
@@ -204,6 +201,19 @@ def test_metrics_are_named_for_the_tracking_store() -> None:
     flat = flat_metrics({"image_minus_blind": gap, "scores": [row, part]})
     assert flat["boxes/mean_iou/majority"] == 0.05 and flat["image_minus_blind/low"] == 0.0
     assert "boxes/modality=CT/mean_iou" in flat and "boxes/modality=CT/mean_iou/low" not in flat
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_numbers_are_printed_whole_on_a_narrow_terminal(columns: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    row = {"metric": "omnimedvqa_difflib_accuracy", "value": 0.512, "low": 0.401, "high": 0.623, "unparsed": 3,
+           "baseline": 0.333, "blind": 0.456, "n": 127995, "num_patients": 118010}  # fmt: skip
+    scores = [{**row, "benchmark": name} for name in ("omnimedvqa", "omnimedvqa/clean")]
+    print_scores({"scores": scores, "image_minus_blind": None, "details": {"no_blind": {}}})
+    printed = capsys.readouterr().out
+    for number in ("0.512", "0.401-0.623", "0.333", "0.456", "127995/118010"):
+        assert printed.count(number) == 2
+    assert "…" not in printed
 
 
 def test_the_chart_is_deterministic() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from components.errors import BenchmarkError
 from components.evaluation.catalog import find_benchmark
-from components.evaluation.exams import cluster_of, predictions_of
+from components.evaluation.exams import Exam, cluster_of, predictions_of
 from components.evaluation.items import Answer, CorpusMetric, Judged, Judgement
 from components.evaluation.scores import Scoring, image_minus_blind, in_order, make_scores, score_row
 from tests.fakes.items import make_item
@@ -61,6 +61,11 @@ def test_the_clean_score_stands_beside_the_full_one() -> None:
     assert scores["closed_questions"].n == 3
 
 
+def exam_of(benchmark) -> Exam:
+    blind = {row.item.item_id: ("another",) for row in systems()["model"]}
+    return Exam(benchmark, [], [], blind)
+
+
 def test_a_metric_counts_only_the_items_it_applies_to() -> None:
     table = systems()
     table = {
@@ -70,7 +75,7 @@ def test_a_metric_counts_only_the_items_it_applies_to() -> None:
     benchmark = replace(BENCHMARK, metrics=("accuracy", "other", "absent"))
     scores = {score.metric: score for score in make_scores(benchmark, table, SCORING)}
     assert (scores["accuracy"].n, scores["other"].n) == (2, 1) and "absent" not in scores
-    metrics = [row.metric for row in predictions_of(benchmark, table) if row.system == "model"]
+    metrics = [row.metric for row in predictions_of(exam_of(benchmark), table) if row.system == "model"]
     assert metrics == ["accuracy", "accuracy", "other"]
 
 
@@ -104,11 +109,8 @@ def test_a_number_of_many_items_has_a_clean_part_and_breakdowns() -> None:
 
 def test_predictions_keep_what_comparisons_group_by() -> None:
     facts = ((("age_band", "60s"), ("organ", "lung")), (("sex", "male"), ("task", "Bone")), ())
-    rows = [
-        row
-        for row in predictions_of(BENCHMARK, systems(facts=facts), seen=frozenset({"i1"}))
-        if row.system == "model"
-    ]
+    exam = replace(exam_of(BENCHMARK), seen=frozenset({"i1"}))
+    rows = [row for row in predictions_of(exam, systems(facts=facts)) if row.system == "model"]
     assert [(row.task, row.organ, row.sex, row.age_band, row.is_seen) for row in rows] == [
         ("not stated", "lung", "not stated", "60s", False), ("Bone", "not stated", "male", "not stated", True),
         ("not stated",) * 4 + (False,),
@@ -116,7 +118,7 @@ def test_predictions_keep_what_comparisons_group_by() -> None:
 
 
 def test_image_minus_blind_pairs_the_items() -> None:
-    rows = list(predictions_of(BENCHMARK, systems()))
+    rows = list(predictions_of(exam_of(BENCHMARK), systems()))
     how = {"benchmark": "closed_questions", "metric": "accuracy", "resamples": 50, "seed": 0}
     gap = image_minus_blind(rows, **how)
     assert gap.interval.value == pytest.approx(1 / 3) and (gap.wins, gap.losses) == (1, 0)

@@ -155,7 +155,7 @@ def test_a_published_run_is_kept_and_the_next_model_is_held_against_it(
     assert first.metrics["vqa_rad/accuracy"] == whole["value"]
     assert first.tags[PROTOCOL_TAG + "vqa_rad"] == whole["fingerprint"]
     names = {entry.path for entry in open_store(world).client.list_artifacts(first.run_id)}
-    assert {"report.html", "evaluation", "plots", "pictures", "vqa_rad-test.report.html"} <= names
+    assert {"report.html", "evaluation", "plots", "pictures", f"{output.name}.report.html"} <= names
     assert read_evaluated(past.fetch(first.run_id, "evaluation", tmp_path / "back")).metrics == metrics
 
     client = open_store(world).client
@@ -170,8 +170,9 @@ def test_a_published_run_is_kept_and_the_next_model_is_held_against_it(
         save_vlm(vlm.model, vlm.processor, tmp_path / "other")
     finally:
         other.sub_(1.0)
-    run_published(world, Wanted("vqa_rad", data, model=tmp_path / "other"))
-    page = output.with_name("vqa_rad-test.report.html").read_text()
+    before, output = output, run_published(world, Wanted("vqa_rad", data, model=tmp_path / "other"))
+    assert (before / "scores.json").is_file() and before != output
+    page = output.with_name(f"{output.name}.report.html").read_text()
     assert "This evaluation minus the champion's (version 1)" in page
     assert first.run_id[:8] in page and "vqa_rad accuracy" in page
     assert "Against the champion" not in (output / "report.html").read_text()
