@@ -126,9 +126,9 @@ def sample_data() -> None:
 @app.command(rich_help_panel="Data")
 def sources(
     modality: Annotated[str, typer.Option(help="only this modality, such as CT")] = "",
-    status: Annotated[str, typer.Option(help="present or missing")] = "",
+    status: Annotated[str, typer.Option(help="present, missing or unfinished")] = "",
 ) -> None:
-    """List the dataset cards: present or missing, how to obtain them, their terms."""
+    """List the dataset cards: present, missing or unfinished, how to obtain them, their terms."""
     from components.data.source_list import print_sources
     from components.settings import load_settings
 
@@ -148,15 +148,30 @@ def source_add(folder: Annotated[Path, typer.Argument(help="the data set's files
 @source.command("check")
 def source_check(card: Annotated[str, typer.Argument(help="a card's name or its YAML file")]) -> None:
     """Read ten records of a source and show them in an HTML page with boxes and text."""
-    from components.data.source_page import write_source_page
+    from components.data.source_page import check_source
     from components.settings import load_settings
 
-    typer.echo(write_source_page(load_settings(), card))
+    check_source(load_settings(), card)
+
+
+@source.command("names")
+def source_names(
+    name: Annotated[str, typer.Argument(help="a card's name")],
+    hidden: Annotated[
+        list[str] | None, typer.Argument(help="hidden paths, or parts of them; all when none")
+    ] = None,
+) -> None:
+    """Say what a protected source's hidden paths stand for: on this terminal alone, from this disk alone."""
+    from components.data.hidden_paths import find_names
+    from components.settings import load_settings
+
+    for shown, stated in find_names(Path(load_settings().ingest.private), name, hidden or ()):
+        typer.echo(f"{shown}\t{stated}")
 
 
 @app.command("accept-corpus", rich_help_panel="Data")
 def accept_corpus() -> None:
-    """Make the checked corpus the one that the drift of later ones is measured from."""
+    """Make the last corpus that passed the check, or failed it for drift alone, the one later ones are held to."""
     from components.quality.drift import ACCEPTED
     from components.quality.drift import accept_corpus as accept
     from components.settings import load_settings
@@ -172,11 +187,12 @@ def configure(
     """Compose conf/ into params.yaml, which every stage reads."""
     import yaml
 
+    from components.pairs.mixture import check_sources
     from components.settings import PARAMS, compose, settings_from
     from components.tracking.commit import write_bytes
 
     composed = compose(overrides or [])
-    settings_from(composed, where="conf/")
+    check_sources(settings_from(composed, where="conf/").recipe)
     write_bytes(PARAMS, yaml.safe_dump(composed, sort_keys=True, allow_unicode=True).encode())
     typer.echo(f"params.yaml: preset {composed['preset']}")
 
@@ -220,12 +236,19 @@ def trace(record_id: Annotated[str, typer.Argument(help="a record's id")]) -> No
 def withdraw(
     patient: Annotated[str, typer.Option(help="patient key, as records hold it")] = "",
     source: Annotated[str, typer.Option(help="name of a card")] = "",
+    patient_id: Annotated[
+        str, typer.Option(help="the patient's own id, as the files have it; - reads it from standard input")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(help="of --patient-id: the card's patient.namespace, or its name")
+    ] = "",
 ) -> None:
     """Leave a patient or a source out of every later run, and list the models that saw them."""
     from components.registry.withdrawal import print_withdrawal
     from components.settings import load_settings
 
-    print_withdrawal(load_settings(), patient=patient, source=source)
+    own = sys.stdin.readline().strip() if patient_id == "-" else patient_id
+    print_withdrawal(load_settings(), patient=patient, source=source, patient_id=own, namespace=namespace)
 
 
 @app.command(rich_help_panel="Registry")

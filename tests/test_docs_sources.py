@@ -35,8 +35,12 @@ def test_every_term_of_a_vocabulary_is_listed(vocabulary):
     assert [term for term in vocabulary if term not in WORDS] == []
 
 
-def test_every_reader_has_a_row_or_a_page():
-    assert [name for name in reader_names() if f"`{name}`" not in PAGES] == []
+@pytest.mark.parametrize("name", reader_names())
+def test_every_reader_has_a_row_and_a_page_with_a_card_and_its_reasons(name):
+    assert f"[`{name}`](readers/{name}.md)" in PAGE
+    page = (ROOT / "docs" / "readers" / f"{name}.md").read_text()
+    assert f"reader: {name}" in page, "no worked card"
+    assert re.search(r"^\| (reason|rejection)[^|]*\|", page, flags=re.MULTILINE), "no table of reasons"
 
 
 def test_every_card_to_copy_is_there():

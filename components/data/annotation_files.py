@@ -17,6 +17,7 @@ from components.data.paths import find_all, is_named
 from components.data.pictures import PictureOptions, finish_pictures
 from components.data.reading import Draft, ReadContext, Rejection
 from components.records import Record
+from components.settings import Words
 
 
 class Claims:
@@ -50,8 +51,8 @@ ReadFile = Callable[[Path, str, Claims], Iterator[Draft | Rejection]]
 class AnnotatedOptions(PictureOptions):
     """Where the annotations lie, and the pictures that they ought to speak of."""
 
-    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the files of annotations")
-    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those not named are refused")
+    annotations: Words = Field(min_length=1, description="globs of the files of annotations")
+    images: Words = Field(default=(), description="globs of all pictures; those not named are refused")
 
 
 def read_annotated(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from components.errors import CardInvalid
 from components.records import NOT_STATED, Department, Language, Modality, Side, Split, Task
-from components.settings import Frozen, Share
+from components.settings import Frozen, Share, Words
 
 
 def _answer(value: Any) -> Any:
@@ -29,6 +30,8 @@ Answer = Annotated[Literal["yes", "no", "not stated"], BeforeValidator(_answer)]
 Unstated = Literal["not stated"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Filled = Annotated[str, Field(min_length=1)]
+FILL_IN = "FILL IN"  # what a skeleton says where somebody has to answer
+MOST_TERMS, MOST_TOLD = 6, 8  # of a vocabulary in an error, of faults in a line
 
 
 class Terms(Frozen):
@@ -114,9 +117,13 @@ class Card(Frozen):
         default_factory=dict,
         description='source label -> canonical term; "left x" and "right x" give the side; "" drops the label',
     )
-    vocabulary: tuple[str, ...] = Field(default=(), description="canonical terms beyond those of label_map")
+    vocabulary: Words = Field(default=(), description="canonical terms beyond those of label_map")
     facts: dict[str, str] = Field(default_factory=dict, description="statements true of every record")
     patient: PatientRule
+    identities: Literal["protected", "public"] = Field(
+        default="protected",
+        description="public: the source publishes its paths as they are, and they name nobody (hidden_paths.py)",
+    )
     split: Annotated[FixedSplit | SharesSplit, Field(discriminator="rule")]
     tolerance: Share = Field(description="share of rejected rows above which ingest stops")
     num_samples: int = Field(ge=0, description="records expected from the pinned revision; 0 is not known")
@@ -159,21 +166,75 @@ def parse_card(raw: Any, *, where: str) -> Card:
     """Validate one card.
 
     Raises:
-        CardInvalid: names the file, every wrong field and, for an unknown field, the nearest known one.
+        CardInvalid: names the file, every wrong field and, for an unknown field or term, the nearest known one.
     """
+    fix = f"docs/sources.md says what each field means; then gmai source check {where}"
+    left = list(_to_fill_in(raw))
     try:
-        return Card.model_validate(raw)
+        card = Card.model_validate(raw)
     except ValidationError as error:
-        raise CardInvalid(f"card does not fit: {explain(error, Card)}", where=where, fix="gmai sources") from error
+        raise CardInvalid(f"card does not fit: {explain(error, Card, left)}", where=where, fix=fix) from error
+    if left:
+        raise CardInvalid(f"card does not fit: {_still(left)}", where=where, fix=fix)
+    return card
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Put a validation error into one line, with near matches for unknown fields."""
-    return "; ".join(_explain_row(row, model) for row in error.errors())
+def _to_fill_in(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the places below `value` where a skeleton's words still stand."""
+    if isinstance(value, str) and value.startswith(FILL_IN):
+        yield place
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from _to_fill_in(part, f"{place}.{name}".lstrip("."))
 
 
-def _explain_row(row: Any, model: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in row["loc"]) or "card"
+def explain(error: ValidationError, model: type[BaseModel], left: Sequence[str] = ()) -> str:
+    """Put a validation error into one line, with near matches for unknown fields and terms.
+
+    `left` are places known to be still to be filled in.
+    """
+    empty = list(left)
+    terms: dict[str, list[Any]] = {}
+    told: list[str] = []
+    for row in error.errors():
+        place = _place_of(row)
+        if row["input"] is None or str(row["input"]).startswith(FILL_IN):
+            empty.append(place)
+        elif row["type"] == "literal_error":
+            terms.setdefault(place, []).append(row)
+        else:
+            told.append(_explain_row(row, place, model))
+    told = [*(_not_a_term(place, rows) for place, rows in terms.items()), *told]
+    if len(told) > MOST_TOLD:
+        told = [*told[:MOST_TOLD], f"and {len(told) - MOST_TOLD} more"]
+    return "; ".join([_still(empty)] * bool(empty) + told)
+
+
+def _still(places: Sequence[str]) -> str:
+    return f"still to fill in: {', '.join(dict.fromkeys(places))}"
+
+
+def _place_of(row: Any) -> str:
+    """Where a row of an error stands; which part of a union of terms was tried is no place."""
+    parts = [str(part) for part in row["loc"] if not str(part).startswith("literal[")]
+    return ".".join(parts) or "card"
+
+
+def _not_a_term(place: str, rows: Sequence[Any]) -> str:
+    """Say that a value is none of a vocabulary's terms: all of a short one, of a long one the nearest."""
+    known = [term for row in rows for term in re.findall(r"'([^']*)'", row["ctx"]["expected"])]
+    said = rows[0]["input"]
+    if len(known) <= MOST_TERMS:
+        return f"{place}: {said!r} is none of {', '.join(known)}"
+    near = difflib.get_close_matches(str(said).lower(), [term.lower() for term in known], n=1, cutoff=0.5)
+    meant = [term for term in known if near and term.lower() == near[0]]
+    hint = f" (did you mean {meant[0]!r}?)" if meant else ""
+    return f"{place}: {said!r} is none of its {len(known)} terms{hint}"
+
+
+def _explain_row(row: Any, place: str, model: type[BaseModel]) -> str:
+    if row["type"] == "tuple_type":
+        return f"{place}: must be a list, such as [a, b]"
     if row["type"] != "extra_forbidden":
         return f"{place}: {row['msg']}"
     near = difflib.get_close_matches(str(row["loc"][-1]), list(model.model_fields), n=1)
@@ -181,11 +242,16 @@ def _explain_row(row: Any, model: type[BaseModel]) -> str:
 
 
 def load_card(path: Path) -> Card:
-    """Read one card file; its name must be the file's."""
+    """Read one card file; its name must be the file's.
+
+    Raises CardInvalid, also for a file that is not there or cannot be read.
+    """
     try:
         raw = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except OSError as error:
+        raise CardInvalid(f"no card can be read: {error.strerror}", where=str(path), fix="gmai sources") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CardInvalid(f"not YAML: {error}", where=str(path), fix="gmai sources") from error
+        raise CardInvalid(f"not YAML: {error}", where=str(path), fix="mend the line that it names") from error
     card = parse_card(raw, where=str(path))
     if card.name != path.stem:
         raise CardInvalid(f"name is {card.name!r} but the file is {path.name}", where=str(path), fix="rename one")

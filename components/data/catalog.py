@@ -9,6 +9,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from components.errors import CardInvalid, DuplicateDataset
 from components.records import Record
 
 CARDS = Path("conf/sources")
+MOST_NAMES = 40  # that an error lists
 
 
 class Reader(Protocol):
@@ -54,12 +56,38 @@ def card_files(folder: Path = CARDS) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        if not path.is_file():
+            continue
         if path.stem in found:
             raise DuplicateDataset(
                 f"two cards are named {path.stem!r}", where=f"{found[path.stem]} and {path}", fix="rename one"
             )
         found[path.stem] = path
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A card's file and what it holds: the card, or None and in one line why it is none yet."""
+
+    name: str
+    card: Card | None
+    fault: str = ""
+
+
+def survey_cards(folder: Path = CARDS) -> list[Found]:
+    """Read every card, in name order, and pass over none: one that does not fit is listed with its fault.
+
+    What a run selects is read by `load_cards`, which raises. Raises DuplicateDataset as `card_files` does.
+    """
+    return [_found(name, path) for name, path in card_files(folder).items()]
+
+
+def _found(name: str, path: Path) -> Found:
+    try:
+        return Found(name, load_card(path))
+    except CardInvalid as error:
+        return Found(name, None, " ".join(error.what.split()))
 
 
 def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list[Card]:
@@ -70,7 +98,8 @@ def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list
     files = card_files(folder)
     for name in names or ():
         if name not in files:
-            raise CardInvalid(f"no card named {name!r}{_near(name, list(files))}", where=str(folder))
+            told = f"no card named {name!r}{_near(name, list(files))}"
+            raise CardInvalid(told, where=str(folder), fix="gmai sources")
     cards = [load_card(files[name]) for name in (names if names is not None else files)]
     for card in cards:
         parse_options(find_reader(card.reader).Options, card)
@@ -79,4 +108,6 @@ def load_cards(folder: Path = CARDS, names: Sequence[str] | None = None) -> list
 
 def _near(name: str, known: Sequence[str]) -> str:
     matches = difflib.get_close_matches(name, known, n=3)
-    return f"; near matches: {', '.join(matches)}" if matches else f"; known: {', '.join(known)}"
+    if matches or len(known) > MOST_NAMES:
+        return f"; near matches: {', '.join(matches)}" if matches else f", nor any like it, among {len(known)}"
+    return f"; known: {', '.join(known)}"

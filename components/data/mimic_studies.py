@@ -17,7 +17,7 @@ from pydantic import Field
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, iterate_tables
 from components.data.row_mapping import SPLITS
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 DIGITS = re.compile(r"^\d{2,12}$")
 NAME = re.compile(r"^[\w\-]+$")
@@ -34,7 +34,7 @@ class MimicStudies(Frozen):
     metadata_table: str = Field(
         default="mimic-cxr-2.0.0-metadata.csv*", description="glob of the table of views; empty reads none"
     )
-    views: tuple[str, ...] = Field(
+    views: Words = Field(
         default=(), description="ViewPosition values that are read (PA, AP, LATERAL, …); empty reads all"
     )
 

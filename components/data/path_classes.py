@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from components.data.card import Card
 from components.data.faults import Refused
 from components.data.pictures import canonical_labels, split_labels
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 
 class PathClasses(Frozen):
@@ -24,7 +24,7 @@ class PathClasses(Frozen):
         default="", description="instead: regular expression over the path, whose one group is the class"
     )
     separator: str = Field(default="", description="between several labels in one class name")
-    rules_out: dict[str, tuple[str, ...]] = Field(
+    rules_out: dict[str, Words] = Field(
         default_factory=dict, description="class -> canonical terms that it rules out"
     )
     exclusive: bool = Field(default=False, description="a class rules out all the others of the card")

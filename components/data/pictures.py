@@ -26,7 +26,7 @@ from components.data.tables import Meaning, RowMeaning, TableFormat, is_blank, m
 from components.data.windows import WindowName, bounds, to_grey
 from components.errors import DatasetMissing
 from components.records import Department, Modality, Plane, Record, Split, Task
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 Array = np.ndarray[Any, Any]
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
@@ -58,7 +58,7 @@ class SideTable(RowMeaning, TableFormat):
 class PictureOptions(Frozen):
     """What every reader of labelled pictures takes beside its own options."""
 
-    skip: tuple[str, ...] = Field(default=(), description="globs over the path of pictures to leave out")
+    skip: Words = Field(default=(), description="globs over the path of pictures to leave out")
     pattern: str = Field(default="", description="regular expression over a path; its named groups fill templates")
     deep_window: WindowName = Field(default="full range", description="how more than 8 bits become grey")
     places: dict[str, Place] = Field(

@@ -15,7 +15,7 @@ from components.data.row_mapping import (
     plain_text,
 )
 from components.records import NOT_STATED, SourceQuestion
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 LETTERED = re.compile(r"^\(?([A-H])\s*[:.)]\s*(?=\S)")
 PLACEHOLDER = "<image>"
@@ -29,7 +29,7 @@ class QuestionColumns(Frozen):
     answer_is: Literal["text", "letter"] = Field(
         default="text", description="letter: the answer column names an option by A, B, ... in the options' order"
     )
-    options: tuple[str, ...] = Field(
+    options: Words = Field(
         default=(),
         description="columns of the options in their order (empty ones are left out), or one list column",
     )

@@ -23,7 +23,7 @@ from components.data.json_rows import iterate_json
 from components.data.reading import Rejection, find_files
 from components.errors import CardInvalid, DataError
 from components.records import Language, Split
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 MAX_LINE = LONGEST_CELL  # characters of one JSONL line
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "|"}
@@ -53,13 +53,11 @@ class Table(FileGroup):
     delimiter: str = Field(
         default="", description="of a delimited table; by ending: , of .csv, tab of .tsv, | of .txt"
     )
-    header: tuple[str, ...] = Field(
-        default=(), description="column names of a delimited table without a header line"
-    )
+    header: Words = Field(default=(), description="column names of a delimited table without a header line")
     encoding: str = Field(
         default="utf-8", description="Python's name of the encoding; a byte-order mark is dropped"
     )
-    only: dict[str, tuple[str, ...]] = Field(
+    only: dict[str, Words] = Field(
         default_factory=dict, description="column -> values; rows with others are left out uncounted"
     )
 
@@ -124,7 +122,8 @@ def _iterate_file(path: Path, relative: str, table: Table, needed: tuple[str, ..
                 yield Rejection(relative, "file_empty")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"not {table.encoding} text: {error.reason} at byte {error.start} of a block", where=relative,
+            f"table_encoding_wrong: not {table.encoding} text: {error.reason} at byte {error.start} of a block",
+            where=relative,
             fix="state the table's `encoding` in the card",
         ) from error  # fmt: skip
     except (EOFError, gzip.BadGzipFile) as error:
@@ -199,6 +198,7 @@ def _check_header(header: list[str], relative: str, needed: tuple[str, ...]) -> 
     missing = [name for name in needed if name and name not in header]
     if missing:
         raise CardInvalid(
-            f"no column {', '.join(missing)}; the header has: {', '.join(header)[:300] or 'nothing'}",
+            f"table_columns_missing: no column {', '.join(missing)}; "
+            f"the header has: {', '.join(header)[:300] or 'nothing'}",
             where=f"{relative}, line 1", fix="mend the card's columns, or state the table's `delimiter`",
         )  # fmt: skip

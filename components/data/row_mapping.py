@@ -20,7 +20,7 @@ from components.data.paths import check_stays
 from components.data.reading import Rejection
 from components.data.row_files import Row, Table, value_at
 from components.records import Language, Modality, SourceQuestion, Split
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 COLUMN = re.compile(r"\{([^{}]+)\}")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -48,9 +48,7 @@ class ColumnMapping(Frozen):
     modality: str = Field(default="", description="column of the modality")
     modalities: dict[str, Modality] = Field(default_factory=dict, description="the column's words -> modality")
     body_part: str = Field(default="", description="column of the body part, taken in lower case")
-    labels: tuple[str, ...] = Field(
-        default=(), description="columns of labels (or lists), by the card's label_map"
-    )
+    labels: Words = Field(default=(), description="columns of labels (or lists), by the card's label_map")
     facts: dict[str, str] = Field(default_factory=dict, description="fact's name -> column that states it")
 
     def columns(self) -> tuple[str, ...]:
@@ -71,7 +69,7 @@ class RowMapping(ColumnMapping):
     remove_prefix: str = Field(
         default="", description="cut from the front of the path that `image` gives, if there"
     )
-    archives: tuple[str, ...] = Field(
+    archives: Words = Field(
         default=(), description="globs of zip and tar files that hold the images; empty: they lie as files"
     )
 

@@ -20,6 +20,7 @@ from components.data.paths import fields_of_path, locate_one
 from components.data.pictures import canonical_labels, split_labels
 from components.data.reading import Rejection
 from components.data.tables import TableFormat, is_blank, read_rows
+from components.settings import Words
 
 
 class SegmentTable(TableFormat):
@@ -35,7 +36,7 @@ class SegmentTable(TableFormat):
     )
     label_column: str = Field(default="", description="what the stretch shows")
     separator: str = Field(default="", description="between several labels in a cell")
-    label_columns: tuple[str, ...] = Field(default=(), description="a column a label: 1 shown, 0 not shown")
+    label_columns: Words = Field(default=(), description="a column a label: 1 shown, 0 not shown")
 
     @model_validator(mode="after")
     def _is_labelled(self) -> SegmentTable:

@@ -1,4 +1,4 @@
-"""The first ten records of a source as one HTML page: pictures with boxes drawn, and all that is said of them.
+"""Ten records of a source as one HTML page: pictures with boxes drawn, and all that is said of them.
 
 The page holds its pictures and needs no network. It is written below `var/`, which is not committed: it may
 show what the source's terms keep on this machine.
@@ -7,45 +7,61 @@ show what the source's terms keep on this machine.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-from itertools import islice
 from pathlib import Path
 
 from components.data.card import Card, load_card
 from components.data.catalog import find_reader, load_cards
 from components.data.contact_sheet import draw_record
 from components.data.image import encode_png
-from components.data.ingest import check_present, keep_records
-from components.data.reading import ReadContext, Rejection, parse_options
+from components.data.ingest import check_present, make_jobs
+from components.data.privacy import check_patient_key, quiet_libraries
+from components.data.reading import parse_options
 from components.data.source_list import terms_in_words
+from components.data.source_look import Look, look_into
+from components.errors import DataError
 from components.records import Record
 from components.settings import Settings, load_secrets
 from components.tracking.commit import write_bytes
 
 PAGES = Path("var/source_check")
-NUM_RECORDS = 10
-MOST_SAMPLES = 200  # a source of which all is refused must not be read to its end
 STYLE = (
     "body{font-family:sans-serif;margin:2em;max-width:70em}article{display:flex;gap:1em;margin:1em 0;"
     "border-top:1px solid #ccc;padding-top:1em}dl{margin:0}dt{font-weight:bold}img{image-rendering:auto}"
 )
 
 
-def write_source_page(settings: Settings, name: str, *, pages: Path = PAGES) -> Path:
-    """Read ten records of a card (by name, or its YAML file) and write their page; returns its path.
+def check_source(settings: Settings, name: str, *, pages: Path = PAGES) -> None:
+    """Write a card's page and print where it is and what was counted.
 
-    Raises CardInvalid when the card or its options do not fit, DatasetMissing when its files are not here.
+    Raises:
+        CardInvalid: the card or its options do not fit.
+        DatasetMissing: its files are not here.
+        ConfigError: its people are protected and the patient key is the public default.
+        DataError: no record could be read; the page with the reasons is there all the same.
     """
+    path, look = write_source_page(settings, name, pages=pages)
+    if not look.records:
+        fix = f"{path} has each; docs/sources.md says what the reasons mean and what helps"
+        raise DataError(f"no record could be read: {look.counted}", where=name, fix=fix)
+    print(f"{look.counted}\n{path}: {len(look.records)} records of {_files(look)} files")
+
+
+def _files(look: Look) -> int:
+    return len({record.source_path for record in look.records})
+
+
+def write_source_page(settings: Settings, name: str, *, pages: Path = PAGES) -> tuple[Path, Look]:
+    """Read ten records of a card (by name, or its YAML file) and write their page; raises as `check_source`."""
     card = _find_card(name)
     check_present([card], settings.corpus.data_root)
-    context = ReadContext(settings.ingest.max_side, load_secrets().patient_key.get_secret_value().encode())
-    samples = find_reader(card.reader).read(settings.corpus.data_root / card.name, card, context)
-    refused: list[Rejection] = []
-    records = list(islice(keep_records(islice(samples, MOST_SAMPLES), refused), NUM_RECORDS))
+    check_patient_key([card], load_secrets())
+    with quiet_libraries():
+        look = look_into(make_jobs(settings, [card], pages)[0])
     path = pages / f"{card.name}.html"
-    write_bytes(path, render_page(card, records, refused).encode())
-    return path
+    write_bytes(path, render_page(card, look).encode())
+    return path, look
 
 
 def _find_card(name: str) -> Card:
@@ -56,18 +72,19 @@ def _find_card(name: str) -> Card:
     return card
 
 
-def render_page(card: Card, records: Sequence[Record], refused: Sequence[Rejection]) -> str:
+def render_page(card: Card, look: Look) -> str:
     """The whole page as HTML."""
     facts = {
         "modality": card.modality, "department": card.department, "task": card.task, "reader": card.reader,
         "licence": card.licence, "terms": terms_in_words(card), "labels": ", ".join(card.labels) or "none",
     }  # fmt: skip
-    lost = "".join(f"<li>{escape(r.where)}: <b>{escape(r.reason)}</b> {escape(r.hint)}</li>" for r in refused[:50])
-    told = f"<h2>Refused on the way: {len(refused)}</h2><ul>{lost}</ul>" if refused else ""
+    lost = "".join(f"<li>{escape(r.where)}: <b>{escape(r.reason)}</b> {escape(r.hint)}</li>" for r in look.refused)
+    told = f"<h2>Refused on the way: {look.reasons.total()}</h2><ul>{lost}</ul>" if look.refused else ""
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(card.name)}</title>"
         f"<style>{STYLE}</style><h1>{escape(card.title)}</h1>{_list(facts.items())}"
-        f"<h2>{len(records)} records</h2>{''.join(map(_article, records))}{told}</html>\n"
+        f"<p>{escape(look.counted)}</p>"
+        f"<h2>{len(look.records)} records</h2>{''.join(map(_article, look.records))}{told}</html>\n"
     )
 
 

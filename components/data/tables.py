@@ -22,7 +22,7 @@ from components.data.reading import Rejection
 from components.data.spreadsheet import read_cells
 from components.errors import DataError
 from components.records import Split
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 DELIMITERS = (",", ";", "\t", "|")
 BLANK = frozenset({"", "nan", "na", "n/a", "none", "null"})
@@ -33,7 +33,7 @@ class TableFormat(Frozen):
 
     delimiter: str = Field(default=",", min_length=1, max_length=1, description='one character; "\\t" for TSV')
     encoding: str = Field(default="utf-8-sig", description="Python's name of the encoding")
-    header: tuple[str, ...] = Field(default=(), description="the columns' names, for a table without a first row")
+    header: Words = Field(default=(), description="the columns' names, for a table without a first row")
     sheet: str = Field(default="", description="of an .xlsx workbook: the sheet's name; empty is the first")
 
 

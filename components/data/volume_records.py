@@ -55,7 +55,9 @@ def read_each(
 ) -> Iterator[Record | Rejection]:
     """Finish what `drafts_of(path, path inside the source)` says of every file that matches a glob."""
     for path in find_files(root, pattern):
-        yield from finish_all(drafts_of(path, path.relative_to(root).as_posix()), card, context)
+        relative = path.relative_to(root).as_posix()
+        if context.takes(relative):
+            yield from finish_all(drafts_of(path, relative), card, context)
 
 
 def read_labelled(

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.data.catalog import load_cards
+from components.data.catalog import survey_cards
 from components.data.terms import may_reach_third_party
 from components.errors import BenchmarkError, DataError, TermsDenied
 from components.evaluation.exams import IMAGE_MARK, MODEL, Exam
@@ -145,7 +145,9 @@ def check_terms(judge: AnswerJudge, exams: Sequence[Exam]) -> None:
     """Raise TermsDenied, naming the sources, before a word leaves this machine that must not."""
     if not judge.model.is_third_party:
         return
-    allowed = {card.name for card in load_cards() if may_reach_third_party(card)} | set(judge.options.may_send)
+    # A card that is not finished states no terms, so what it names may not be sent.
+    cards = (found.card for found in survey_cards())
+    allowed = {card.name for card in cards if card and may_reach_third_party(card)} | {*judge.options.may_send}
     asked = {item.source for exam in exams if is_judged(exam.benchmark) for item in exam.items}
     if denied := sorted(asked - allowed):
         raise TermsDenied(

@@ -37,7 +37,6 @@ QUESTION_TYPES = {
 }  # fmt: skip
 TALK_EXCHANGES = 2
 SPEAKERS = ("human", "gpt")
-FORBIDDEN = "terms_forbid_third_party_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,8 @@ class Request:
 class LanguageModelGenerator:
     """Writes with a language model where it may, with templates elsewhere.
 
-    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not.
+    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not, and
+    the templates write all of its pairs.
     """
 
     def __init__(
@@ -66,6 +66,9 @@ class LanguageModelGenerator:
 
     def generate(self, record: Record, *, around: Surroundings, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield the record's pairs; what could not be written comes refused, with its reason."""
+        if self.model.is_third_party and not self.allowed.get(record.source, False):
+            yield from self.templates.generate(record, around=around, kinds=kinds)
+            return
         rest = [kind for kind in kinds if kind not in self.options.kinds]
         mine = [kind for kind in kinds if kind in self.options.kinds]
         yield from self.templates.generate(record, around=around, kinds=rest)
@@ -133,14 +136,11 @@ class LanguageModelGenerator:
         )  # fmt: skip
 
     def _written(self, request: Request, scene: Scene) -> Iterator[Pair]:
-        if self.model.is_third_party and not self.allowed.get(scene.record.source, False):
-            yield self._refused(request, scene, FORBIDDEN)
-            return
         reason = ""
         for attempt in range(self.options.attempts):
             seed = self.seed + attempt
             try:
-                reply = self.model.complete(request.prompt, seed=seed)
+                reply = self.model.complete(request.prompt, seed=seed, record=scene.record)
                 rows = read_reply(request.prompt.kind, reply.text, request.prompt.language)
             except ReplyRefused as error:
                 reason = error.reason

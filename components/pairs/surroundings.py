@@ -10,13 +10,10 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from components.pairs.facts import SIDES, absent_labels, present_labels
 from components.records import Record, stable_id
-
-if TYPE_CHECKING:
-    from components.pairs.difficulty import Further
 
 PARTNERS_KEPT = 48
 
@@ -47,7 +44,7 @@ class Surroundings:
     partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
     modalities: Counter[str] = field(default_factory=Counter)
     body_parts: Counter[str] = field(default_factory=Counter)
-    further: Further | None = None
+    further: Any = None  # a `Further` of difficulty.py, which stands on this module
 
     def acceptance(self, label: str, *, is_present: bool) -> float:
         """Return how often a yes (or no) about a label may be asked so that both are equally common, 0-1."""

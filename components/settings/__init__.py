@@ -6,8 +6,8 @@ raise, contradictions raise, and secrets come from the environment alone and nev
 
 from __future__ import annotations
 
-from components.settings.base import Frozen, Positive, Share
-from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
+from components.settings.base import Frozen, Positive, Share, Words
+from components.settings.corpus import BenchmarkFiles, BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
@@ -35,8 +35,10 @@ from components.settings.training import Budget, Checkpointing, Device, Guard, S
 __all__ = [
     "Adapter",
     "Augmentation",
+    "BenchmarkFiles",
     "Choices",
     "Budget",
+    "BurnedInText",
     "Check",
     "Checkpointing",
     "Cluster",
@@ -69,6 +71,7 @@ __all__ = [
     "Training",
     "Vision",
     "VisionInitialisation",
+    "Words",
     "compose",
     "is_tracking_chosen",
     "language_model_key",

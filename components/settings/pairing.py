@@ -74,6 +74,10 @@ class Generating(Frozen):
     """Which generator makes the texts."""
 
     generator: Literal["templates", "language_model"] = "templates"
+    denied_sources: Literal["raise", "templates"] = Field(
+        default="raise",
+        description="sources that may not reach a language model on another machine",
+    )
     language_model: LanguageWriter = LanguageWriter()
     augmentation: Augmentation = Augmentation()
     choices: Choices = Choices()

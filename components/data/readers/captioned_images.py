@@ -31,7 +31,7 @@ from components.data.tables import TableFormat, read_rows
 from components.data.tiles import TileOptions, cut_tiles
 from components.errors import DatasetMissing
 from components.records import Department, Modality, Record, Task
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
 
@@ -44,10 +44,10 @@ class Row(Frozen):
     department: Department | None = None
     task: Task | None = None
     body_part: str = ""
-    labels: tuple[str, ...] = ()
-    absent_labels: tuple[str, ...] = ()
+    labels: Words = ()
+    absent_labels: Words = ()
     facts: dict[str, str] = Field(default_factory=dict)
-    tile_labels: tuple[str, ...] = Field(default=(), description="labels that hold for every tile")
+    tile_labels: Words = Field(default=(), description="labels that hold for every tile")
     tiles: TileOptions | None = None
 
 
@@ -76,7 +76,9 @@ def _read_captions(root: Path, options: Options) -> tuple[dict[str, str], list[R
     """Return {file: caption} and the rows that cannot be read; DataError when the table itself cannot."""
     path = resolve_inside(root, options.captions)
     if not path.is_file():
-        raise DatasetMissing("table of captions is absent", where=str(path), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            "table_missing: table of captions is absent", where=str(path), fix="gmai sources; gmai sample-data"
+        )
     captions: dict[str, str] = {}
     malformed: list[Rejection] = []
     needed = (options.file_column, options.text_column)

@@ -27,21 +27,23 @@ from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.errors import DataError
 from components.records import Record, Split
+from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 Item = TypeVar("Item")
 
 
 class Options(AnnotatedOptions):
     """Where the JSON files and the pictures lie."""
 
-    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the JSON files")
+    annotations: Words = Field(min_length=1, description="globs of the JSON files")
     image: str = Field(
         default="{folder}/{file_name}",
         description="template of the picture's path over the JSON file's; `file_name` is what the JSON states, "
         "`file_stem` that without its folder and ending",
     )
-    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those not listed are refused")
+    images: Words = Field(default=(), description="globs of all pictures; those not listed are refused")
     annotation_splits: dict[str, Split] = Field(
         default_factory=dict, description="glob of a JSON file -> split of its pictures"
     )
@@ -75,18 +77,18 @@ class Listing:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the pictures of every JSON file in its order, then the pictures that none lists."""
     options = parse_options(Options, card)
-    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    read_file = partial(_read_file, root=root, card=card, options=options, context=context)
     yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
 def _read_file(
-    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     split = next((s for pattern, s in options.annotation_splits.items() if is_named(where, (pattern,))), "")
     listing = _read_listing(path, where, split)
     yield from listing.refused
     for picture in listing.pictures:
-        yield from _read_picture(root, picture, listing, card, options, max_side, claims)
+        yield from _read_picture(root, picture, listing, card, options, context, claims)
 
 
 def _read_listing(path: Path, where: str, split: str) -> Listing:
@@ -148,13 +150,13 @@ def _objects_of(picture: Mapping[str, Any], listing: Listing) -> list[Mapping[st
 
 
 def _read_picture(
-    root: Path, picture: Mapping[str, Any], listing: Listing, card: Card, options: Options, max_side: int,
+    root: Path, picture: Mapping[str, Any], listing: Listing, card: Card, options: Options, context: ReadContext,
     claims: Claims,
 ) -> Iterator[Draft | Rejection]:  # fmt: skip
     try:
         path = _picture_of(root, picture, listing.where, options)
         relative = path.relative_to(root).as_posix()
-        if not claims.take(relative, fault="image_repeated"):
+        if not claims.take(relative, fault="image_repeated") or not context.takes(relative):
             return
         pixels, window = open_picture(path, options.deep_window)
         stated = tuple(int(picture.get(name) or 0) for name in ("height", "width"))
@@ -165,7 +167,7 @@ def _read_picture(
         yield Rejection(f"{listing.where}#image/{picture['id']}", reason_of(error))
         return
     yield from _draft(
-        relative, (store(pixels, max_side), window), pixels.shape[:2], objects, listing, card, options
+        relative, (store(pixels, context.max_side), window), pixels.shape[:2], objects, listing, card, options
     )
 
 
@@ -175,7 +177,7 @@ def _picture_of(root: Path, picture: Mapping[str, Any], where: str, options: Opt
         raise Refused("image_name_missing", where)
     check_stays(name)
     stated = {"file_name": name, "file_stem": PurePosixPath(name).stem}
-    return locate_one(root, options.image, {**fields_of_path(where), **stated})
+    return locate_one(root, options.image, {**fields_of_path(where, options.pattern), **stated})
 
 
 def _draft(

@@ -20,6 +20,7 @@ from components.data.row_files import Row, iterate_tables, value_at
 from components.data.row_mapping import COLUMN, RowMapping, Statement, add_words, state_row
 from components.data.text_records import join_images
 from components.records import PairKind, Record
+from components.settings import Words
 
 VERSION = 1
 
@@ -31,7 +32,7 @@ class Options(RowMapping):
         default="{image}",
         description="path of the image, or of several; a row whose column is empty is text alone",
     )
-    conversations: tuple[str, ...] = Field(
+    conversations: Words = Field(
         default=("conversations", "conversatons"), description="columns of turns, the first that a row has"
     )
     speaker: str = Field(

@@ -23,9 +23,10 @@ from components.data.reading import ReadContext, Rejection, parse_options
 from components.data.volume_records import Drafts, attempt, read_each, with_labels
 from components.data.windows import WindowName
 from components.records import Department, Modality, Plane, Record, Task
-from components.settings import Frozen, Positive, Share
+from components.settings import Frozen, Positive, Share, Words
 
 VERSION = 1
+PORTIONS = True
 Array = np.ndarray[Any, Any]
 
 
@@ -37,7 +38,7 @@ class Row(Frozen):
     department: Department | None = None
     task: Task | None = None
     body_part: str = ""
-    labels: tuple[str, ...] = ()
+    labels: Words = ()
     window: WindowName = "percentile 1-99"
     every: Positive = Field(default=1, description="every how manieth frame")
     crop: tuple[Share, Share, Share, Share] = Field(

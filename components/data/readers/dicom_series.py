@@ -50,7 +50,7 @@ from components.data.volume_records import (
 )
 from components.data.volumes import to_lps
 from components.records import Record
-from components.settings import Positive, Share
+from components.settings import Positive, Share, Words
 
 VERSION = 1
 
@@ -65,7 +65,7 @@ class Options(SliceOptions, LabelRules, CaseRules):
         default=(0, 0, 1, 1), description="of stills and cines: left, top, right, bottom kept"
     )
     modality_from_header: bool = Field(default=False, description="CT, MR, PET... by the Modality tag of a series")
-    classes: tuple[str, ...] = Field(default=(), description="canonical labels true of every series")
+    classes: Words = Field(default=(), description="canonical labels true of every series")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,16 @@ from components.data.paths import find_all
 from components.data.pictures import PictureOptions, finish_pictures, open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(PictureOptions, PathClasses):
     """Where the pictures lie and how a path tells the class."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures; `**` is any depth")
+    images: Words = Field(min_length=1, description="globs of the pictures; `**` is any depth")
     class_depth: int | None = Field(
         default=-1,
         description="which folder of the path is the class: 0 the first, -1 the one that holds the file",
@@ -35,16 +37,18 @@ class Options(PictureOptions, PathClasses):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield every picture with its class as a label."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
+    drafts = _drafts(root, card, options, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
+def _drafts(root: Path, card: Card, options: Options, context: ReadContext) -> Iterator[Draft | Rejection]:
     for path, relative in find_all(root, options.images, options.skip):
+        if not context.takes(relative):
+            continue
         try:
             labels, absent = labels_of_path(relative, card, options)
             pixels, window = open_picture(path, options.deep_window)
         except UNREADABLE as error:
             yield Rejection(relative, reason_of(error))
             continue
-        yield Draft(relative, store(pixels, max_side), labels=labels, absent_labels=absent, window=window)
+        yield Draft(relative, store(pixels, context.max_side), labels=labels, absent_labels=absent, window=window)

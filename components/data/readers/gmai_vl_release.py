@@ -28,7 +28,7 @@ from components.data.row_mapping import (
 from components.data.text_records import join_images
 from components.errors import CardInvalid
 from components.records import Department, Modality, PairKind, Record
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
 FOLDER = "images/"
@@ -49,10 +49,10 @@ MODALITIES: dict[str, Modality] = {
 class Options(Frozen):
     """Which files of the release are read, and what its folders are called here."""
 
-    annotations: tuple[str, ...] = Field(
+    annotations: Words = Field(
         default=("annotations/*.jsonl",), min_length=1, description="globs of the conversations"
     )
-    zips: tuple[str, ...] = Field(
+    zips: Words = Field(
         default=("zips/images_chunk_*.zip",),
         description="globs of the zips of images; empty for the non-open half, whose images lie as files",
     )
@@ -65,7 +65,7 @@ class Options(Frozen):
     departments: dict[str, Department] = Field(
         default_factory=dict, description="source data set -> department; others have the card's"
     )
-    data_sets: tuple[str, ...] = Field(
+    data_sets: Words = Field(
         default=(), description="source data sets that are read, by path part 4; empty reads all"
     )
 

@@ -29,6 +29,7 @@ from components.data.row_store import RowStore
 from components.data.said_rows import SaidColumns, say_row
 from components.data.text_records import finish_gathered, gather, tell_image
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 
@@ -37,7 +38,7 @@ class Options(ColumnMapping, QuestionColumns, SaidColumns):
     """The files and the columns that are read; at least one of text, question, conversations and labels."""
 
     files: tuple[FileGroup, ...] = Field(min_length=1, description="the Parquet files, a group a split")
-    image: tuple[str, ...] = Field(
+    image: Words = Field(
         default=("image",),
         description="columns of images; several images of a row belong together. Empty: text alone",
     )

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card, Term
-from components.data.image import open_pixels, resize, resize_labels, stored_size
+from components.data.faults import Refused
+from components.data.image import NOT_GREY_OR_RGB, open_pixels, resize, resize_labels, stored_size
 from components.data.masks import make_region
 from components.data.reading import (
     UNREADABLE,
@@ -30,9 +31,10 @@ from components.data.reading import (
 from components.data.tiles import TileOptions, cut_tiles
 from components.data.windows import WindowName, bounds, to_grey
 from components.records import Department, Modality, Record, Region, Task
-from components.settings import Frozen, Share
+from components.settings import Frozen, Share, Words
 
 VERSION = 1
+PORTIONS = True
 Array = np.ndarray[Any, Any]
 
 
@@ -47,7 +49,7 @@ class Group(TileOptions):
     modality: Modality | None = None
     department: Department | None = None
     task: Task | None = None
-    labels: tuple[str, ...] = ()
+    labels: Words = ()
     body_part: str = ""
     facts: dict[str, str] = Field(default_factory=dict)
 
@@ -62,6 +64,8 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield the tiles of every picture, with the instances as regions."""
     for group in parse_options(Options, card).groups:
         for path in find_files(root, group.images):
+            if not context.takes(path.relative_to(root).as_posix()):
+                continue
             yield from finish_all(_read_picture(root, path, group, card, context.max_side), card, context)
 
 
@@ -116,6 +120,8 @@ def _open(path: Path, window: WindowName) -> Array:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return open_pixels(path)
     pixels = _open_tiff(path)
+    if pixels.dtype != np.uint8 and window == "stored":
+        raise Refused("image_not_8_bit", path.name)
     return pixels if pixels.dtype == np.uint8 and window == "stored" else to_grey(pixels, *bounds(window, pixels))
 
 
@@ -131,6 +137,9 @@ def _open_tiff(path: Path) -> Array:
     import tifffile
 
     try:
-        return tifffile.imread(path)
+        with tifffile.TiffFile(path) as tiff:
+            if tiff.pages.first.photometric in NOT_GREY_OR_RGB:
+                raise Refused("image_not_a_picture", path.name)
+            return tiff.asarray()
     except tifffile.TiffFileError as error:
         raise OSError(str(error)) from error

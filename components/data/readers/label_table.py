@@ -39,9 +39,10 @@ from components.data.pictures import (
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.data.tables import RowMeaning, TableFormat, is_blank, meaning_of, read_rows
 from components.records import Record, Split
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
+PORTIONS = True
 Cells = Mapping[str, str]
 
 
@@ -58,7 +59,7 @@ class BoxColumns(Frozen):
 class Options(PictureOptions, RowMeaning, TableFormat):
     """The tables, how a row names its picture, and how its cells become labels."""
 
-    tables: tuple[str, ...] = Field(min_length=1, description="globs of the tables")
+    tables: Words = Field(min_length=1, description="globs of the tables")
     table_splits: dict[str, Split] = Field(
         default_factory=dict, description="glob of a table -> split of its rows"
     )
@@ -66,16 +67,14 @@ class Options(PictureOptions, RowMeaning, TableFormat):
     find_by: Literal["path", "name", "stem"] = Field(
         default="path", description="`name` and `stem` look `image` up among `images`, in whatever folder"
     )
-    images: tuple[str, ...] = Field(
-        default=(), description="globs of all pictures; those without a row are refused"
-    )
+    images: Words = Field(default=(), description="globs of all pictures; those without a row are refused")
     label_column: str = Field(default="", description="cell with the label, or several")
     separator: str = Field(default="", description="between several labels in a cell")
-    label_columns: tuple[str, ...] = Field(default=(), description="a column a label: its name is the label")
-    value_columns: tuple[str, ...] = Field(default=(), description="columns whose label is `column=cell`")
-    present: tuple[str, ...] = Field(default=("1", "1.0", "true", "True", "TRUE", "yes", "Yes"))
-    absent: tuple[str, ...] = Field(default=("0", "0.0", "false", "False", "FALSE", "no", "No"))
-    uncertain: tuple[str, ...] = Field(default=("-1", "-1.0"))
+    label_columns: Words = Field(default=(), description="a column a label: its name is the label")
+    value_columns: Words = Field(default=(), description="columns whose label is `column=cell`")
+    present: Words = Field(default=("1", "1.0", "true", "True", "TRUE", "yes", "Yes"))
+    absent: Words = Field(default=("0", "0.0", "false", "False", "FALSE", "no", "No"))
+    uncertain: Words = Field(default=("-1", "-1.0"))
     exclusive: bool = Field(default=False, description="a row's labels rule out all the others of the card")
     unlabelled: Literal["refuse", "keep"] = Field(default="refuse", description="a row without any label")
     box: BoxColumns | None = None
@@ -111,11 +110,11 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield every picture that rows speak of, in the order of its first row, then those without a row."""
     options = parse_options(Options, card)
     gallery = open_gallery(root, card, options)
-    drafts = _drafts(root, gallery, options, context.max_side)
+    drafts = _drafts(root, gallery, options, context)
     yield from finish_all(gallery.describe_all(drafts), card, context)
 
 
-def _drafts(root: Path, gallery: Gallery, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
+def _drafts(root: Path, gallery: Gallery, options: Options, context: ReadContext) -> Iterator[Draft | Rejection]:
     known = {relative: path for path, relative in find_all(root, options.images, options.skip)}
     names = _names(known, options.find_by)
     groups: dict[str, list[Row]] = {}
@@ -133,7 +132,8 @@ def _drafts(root: Path, gallery: Gallery, options: Options, max_side: int) -> It
         except UNREADABLE as error:
             yield Rejection(row.where, reason_of(error))
     for relative, rows in groups.items():
-        yield from _read_picture(root / relative, relative, rows, gallery.card, options, max_side)
+        if context.takes(relative):
+            yield from _read_picture(root / relative, relative, rows, gallery.card, options, context.max_side)
     yield from (Rejection(relative, "row_missing") for relative in known if relative not in groups)
 
 

@@ -33,8 +33,10 @@ from components.data.reading import (
 )
 from components.data.tables import TableFormat, is_blank, read_rows
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 Cells = Mapping[str, str]
 Agreement = Literal["union", "intersection", "majority"]
 
@@ -85,7 +87,7 @@ class RunTable(PictureTable):
 class Options(PictureOptions):
     """The pictures and their masks."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures")
+    images: Words = Field(min_length=1, description="globs of the pictures")
     layers: tuple[Layer, ...] = ()
     runs: RunTable | None = None
     crops: CropTable | None = None
@@ -116,7 +118,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
         _read_table(root, options.runs, ("runs", "label_column"), refused),
     )
     yield from refused
-    drafts = _drafts(root, card, options, tables, context.max_side)
+    drafts = _drafts(root, card, options, tables, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
@@ -137,14 +139,16 @@ def _read_table(
 
 
 def _drafts(
-    root: Path, card: Card, options: Options, tables: Tables, max_side: int
+    root: Path, card: Card, options: Options, tables: Tables, context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     used: set[str] = set()
     for path, relative in find_all(root, options.images, options.skip):
         try:
             if options.runs:
                 used.add(_key(options.runs, relative, options))
-            drafts = list(_read_picture(root, path, relative, card, options, tables, max_side))
+            if not context.takes(relative, masks_of(root, relative, options, tables)):
+                continue
+            drafts = list(_read_picture(root, path, relative, card, options, tables, context.max_side))
         except UNREADABLE as error:
             drafts = [Rejection(relative, reason_of(error))]
         yield from drafts
@@ -152,6 +156,23 @@ def _drafts(
     yield from (
         Rejection(f"{table.file}#{key}", "file_missing") for key in tables.runs if table and key not in used
     )
+
+
+def files_of_layer(
+    root: Path, relative: str, layer: Layer, options: Options, tables: Tables
+) -> Iterator[tuple[Path, Cells | None]]:
+    """Yield a picture's mask files of one layer, each with the row that says where it was cut out, if any."""
+    fields = fields_of_path(relative, options.pattern)
+    crops = tables.crops.get(_key(options.crops, relative, options), ()) if options.crops else (None,)
+    for crop in crops:
+        yield from ((path, crop) for path in locate(root, layer.masks, {**fields, **(crop or {})}))
+
+
+def masks_of(root: Path, relative: str, options: Options, tables: Tables) -> Iterator[str]:
+    """Yield the paths inside the source of all mask files of a picture."""
+    for layer in options.layers:
+        for path, _ in files_of_layer(root, relative, layer, options, tables):
+            yield path.relative_to(root).as_posix()
 
 
 def _key(table: PictureTable, relative: str, options: Options) -> str:
@@ -219,19 +240,12 @@ class Marks:
 
     def _layer(self, layer: Layer) -> Iterator[tuple[str, Mask]]:
         """Read a layer's files one by one; Refused (`mask_missing`, `mask_size_differs`, …)."""
-        fields = fields_of_path(self.relative, self.options.pattern)
-        crops = (
-            self.tables.crops.get(_key(self.options.crops, self.relative, self.options), ())
-            if (self.options.crops)
-            else (None,)
-        )
         found = False
-        for crop in crops:
-            for path in locate(self.root, layer.masks, {**fields, **(crop or {})}):
-                found = True
-                size, marks = read_marks(path, layer)
-                corner = self._corner(size, crop)
-                yield from ((word, self._placed(mask, corner)) for word, mask in marks)
+        for path, crop in files_of_layer(self.root, self.relative, layer, self.options, self.tables):
+            found = True
+            size, marks = read_marks(path, layer)
+            corner = self._corner(size, crop)
+            yield from ((word, self._placed(mask, corner)) for word, mask in marks)
         if not found and layer.missing == "refuse":
             raise Refused("mask_missing", self.relative)
 

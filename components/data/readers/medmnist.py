@@ -24,7 +24,7 @@ from components.data.paths import find_all
 from components.data.pictures import MAX_PIXELS, canonical_labels
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, finish_all, parse_options, reason_of
 from components.records import Plane, Record, Split
-from components.settings import Frozen, Positive, Share
+from components.settings import Frozen, Positive, Share, Words
 
 VERSION = 1
 LARGEST_LABELS = 1 << 28  # bytes
@@ -34,8 +34,8 @@ Array = np.ndarray[Any, Any]
 class Options(Frozen):
     """The archives and what their numbers mean."""
 
-    files: tuple[str, ...] = Field(min_length=1, description="globs of the .npz files")
-    label_names: tuple[str, ...] = Field(min_length=1, description="source label of class 0, 1, …")
+    files: Words = Field(min_length=1, description="globs of the .npz files")
+    label_names: Words = Field(min_length=1, description="source label of class 0, 1, …")
     kind: Literal["one of", "any of"] = Field(
         default="one of", description="`one of`: a class number a picture; `any of`: a column of 0 and 1 a label"
     )

@@ -33,9 +33,10 @@ from components.data.volume_records import (
 )
 from components.data.windows import WindowName
 from components.records import Modality, Record
-from components.settings import Frozen, Positive
+from components.settings import Frozen, Positive, Words
 
 VERSION = 1
+PORTIONS = True
 LabelFile = Callable[[str], StoredVolume]
 
 
@@ -43,17 +44,15 @@ class Images(Frozen):
     """The image files of one kind: one sequence, one modality."""
 
     path: str = Field(description="template of the files, such as imagesTr/{case}_0000.nii.gz (case_paths.py)")
-    exclude: tuple[str, ...] = Field(default=(), description="globs of files that `path` must not take")
+    exclude: Words = Field(default=(), description="globs of files that `path` must not take")
     optional: bool = Field(default=False, description="no error when no file matches")
     sequence: str = Field(default="", description="the fact `sequence`, such as T1-weighted, FLAIR")
-    channels: tuple[str, ...] = Field(
-        default=(), description="sequences along the fourth axis, in order; '' leaves one out"
-    )
+    channels: Words = Field(default=(), description="sequences along the fourth axis, in order; '' leaves one out")
     every_frame: Positive | None = Field(
         default=None, description="the fourth axis is time: every how manieth frame is read"
     )
     labels: str | None = Field(default=None, description="its own label template; '' is none")
-    classes: tuple[str, ...] = Field(default=(), description="canonical labels true of every image")
+    classes: Words = Field(default=(), description="canonical labels true of every image")
     modality: Modality | None = Field(default=None, description="defaults to the card's")
     windows: tuple[WindowName, ...] = Field(default=(), description="defaults to the options'")
     background: float | None = Field(default=None, description="defaults to the options'")
@@ -118,7 +117,9 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     source = open_cases(root, card, options, context)
     yield from source.refused
     for _, case in groupby(_find_images(source), key=lambda image: image.study):
-        yield from finish_all(_read_case(source, case), card, context)
+        images = list(case)
+        if context.takes(images[0].file, (image.file for image in images)):
+            yield from finish_all(_read_case(source, images), card, context)
 
 
 def _find_images(source: CaseSource[Options]) -> list[_Image]:

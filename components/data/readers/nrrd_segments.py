@@ -23,6 +23,7 @@ from components.data.volumes import Volume, to_lps
 from components.records import Record
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(SliceOptions):

@@ -20,9 +20,10 @@ from components.data.volume_records import Drafts, attempt, read_each, with_labe
 from components.data.volumes import read_nifti, to_lps
 from components.data.windows import bounds, to_grey
 from components.records import Plane, Record
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
+PORTIONS = True
 Facts = tuple[tuple[str, str], ...]
 
 
@@ -30,7 +31,7 @@ class Group(SliceOptions):
     """Volumes of one kind."""
 
     files: str = Field(description="glob of NIfTI or .npy files")
-    labels: tuple[str, ...] = ()
+    labels: Words = ()
     array_plane: Plane = Field(default="not stated", description="plane of a two-dimensional .npy file")
     turns: int = Field(default=0, ge=0, le=3, description="quarter turns to the left that set a .npy file upright")
     facts: dict[str, str] = Field(default_factory=dict)

@@ -34,7 +34,7 @@ from components.data.row_mapping import (
 )
 from components.data.text_records import join_images
 from components.records import Record
-from components.settings import Frozen
+from components.settings import Frozen, Words
 
 VERSION = 1
 Images = Literal["together", "first", "each"]
@@ -50,7 +50,7 @@ class OpenI(Frozen):
     layout: Literal["open_i"]
     reports: str = Field(default="ecgen-radiology/*.xml", description="glob of the reports")
     image: str = Field(default="NLMCXR_png/{id}.png", description="path of the image with this id")
-    archives: tuple[str, ...] = Field(default=(), description="globs of zip and tar files that hold the images")
+    archives: Words = Field(default=(), description="globs of zip and tar files that hold the images")
     images: Images = SINGLE_IMAGE
     mesh_labels: bool = Field(default=False, description="take MeSH major terms as labels, those of the label_map")
 
@@ -60,7 +60,7 @@ class MimicCxr(MimicStudies):
 
     layout: Literal["mimic_cxr"]
     images: Images = SINGLE_IMAGE
-    archives: tuple[str, ...] = Field(default=(), description="globs of zip and tar files that hold the images")
+    archives: Words = Field(default=(), description="globs of zip and tar files that hold the images")
 
 
 class ReportTable(RowMapping):

@@ -34,7 +34,7 @@ from components.data.volume_records import (
     attempt,
 )
 from components.records import Record, stable_id
-from components.settings import Share
+from components.settings import Share, Words
 
 VERSION = 1
 MASK_SUFFIXES = (".tif", ".tiff", ".svs")
@@ -56,13 +56,13 @@ class Options(TileOptions, CaseRules):
         ),
     )
     mask_names: dict[int, str] = Field(default_factory=dict, description="value in a mask slide -> source label")
-    erase: tuple[str, ...] = Field(
+    erase: Words = Field(
         default=(), description="source labels of areas that are cut out of others, such as Camelyon's _2"
     )
     complete: bool = Field(
         default=False, description="every object of the region labels is drawn: absence may be asked"
     )
-    region_labels: tuple[str, ...] = Field(
+    region_labels: Words = Field(
         default=(), description="source labels that are drawn; defaults to all of label_map"
     )
     unannotated: Literal["reject", "keep", "empty"] = Field(
@@ -74,7 +74,7 @@ class Options(TileOptions, CaseRules):
         default=0, ge=0, description="tiles a slide at most, those with areas first, spread by a hash; 0 is all"
     )
     min_area: Share = Field(default=0.0005, description="smaller regions, as a share of the tile, are not listed")
-    classes: tuple[str, ...] = Field(default=(), description="canonical labels true of every tile")
+    classes: Words = Field(default=(), description="canonical labels true of every tile")
 
 
 @dataclass(frozen=True, slots=True)

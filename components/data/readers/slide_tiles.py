@@ -21,6 +21,7 @@ from components.data.slides import aperio_facts, tissue_amount
 from components.data.tiles import TileOptions, cut_tiles, tissue_share
 from components.data.volume_records import Drafts, attempt, read_each
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ class Options(TileOptions):
     """Which slides and what is true of every tile."""
 
     slides: str = Field(description="glob of the slides")
-    labels: tuple[str, ...] = ()
+    labels: Words = ()
 
 
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:

@@ -26,9 +26,10 @@ from components.data.pictures import PictureOptions, finish_pictures, open_pictu
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.data.segments import SegmentTable, Timeline, read_timeline
 from components.records import Record
-from components.settings import Positive
+from components.settings import Positive, Words
 
 VERSION = 1
+PORTIONS = True
 ANIMATED = (".gif", ".webp", ".png", ".apng", ".tif", ".tiff")
 LARGEST_CHUNK = 64 << 20
 Array = np.ndarray[Any, Any]
@@ -37,8 +38,8 @@ Array = np.ndarray[Any, Any]
 class Options(PictureOptions, PathClasses):
     """Where videos or folders of frames lie, which frames are taken, and how a path tells the class."""
 
-    videos: tuple[str, ...] = Field(default=(), description="globs of video files")
-    frames: tuple[str, ...] = Field(default=(), description="globs of frames; those of one folder are a video")
+    videos: Words = Field(default=(), description="globs of video files")
+    frames: Words = Field(default=(), description="globs of frames; those of one folder are a video")
     every: Positive = Field(default=1, description="take every n-th frame")
     start: int = Field(default=0, ge=0, description="number of the first frame to take")
     most: int = Field(default=0, ge=0, description="at most so many frames of a video; 0 is all")
@@ -59,17 +60,22 @@ class Options(PictureOptions, PathClasses):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the taken frames, folder by folder, then video by video."""
     options = parse_options(Options, card)
-    drafts = _drafts(root, card, options, context.max_side)
+    drafts = _drafts(root, card, options, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
-def _drafts(root: Path, card: Card, options: Options, max_side: int) -> Iterator[Draft | Rejection]:
+def _drafts(root: Path, card: Card, options: Options, context: ReadContext) -> Iterator[Draft | Rejection]:
     folders: dict[str, list[tuple[Path, str]]] = {}
     for path, relative in find_all(root, options.frames, options.skip):
         folders.setdefault(PurePosixPath(relative).parent.as_posix(), []).append((path, relative))
+    max_side = context.max_side
     for folder, frames in folders.items():
+        if not context.takes(folder, (relative for _, relative in frames)):
+            continue
         yield from _labelled(root, folder, _read_folder(folder, frames, card, options, max_side), card, options)
     for path, relative in find_all(root, options.videos, options.skip):
+        if not context.takes(relative):
+            continue
         yield from _labelled(root, relative, _read_video(path, relative, card, options, max_side), card, options)
 
 

@@ -24,20 +24,22 @@ from components.data.paths import check_stays, fields_of_path, locate_one
 from components.data.pictures import open_picture
 from components.data.reading import UNREADABLE, Draft, ReadContext, Rejection, parse_options, reason_of
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Options(AnnotatedOptions):
     """Where annotations and pictures lie."""
 
-    annotations: tuple[str, ...] = Field(min_length=1, description="globs of the XML files")
+    annotations: Words = Field(min_length=1, description="globs of the XML files")
     image: str = Field(
         default="{parent}/JPEGImages/{filename}",
         description="template of the picture's path over the XML file's; `filename` is what the XML states",
     )
-    images: tuple[str, ...] = Field(default=(), description="globs of all pictures; those without XML are refused")
+    images: Words = Field(default=(), description="globs of all pictures; those without XML are refused")
     first_pixel: int = Field(default=1, ge=0, le=1, description="number of the first row and column")
     skip_difficult: bool = Field(default=False, description="leave objects marked difficult out")
     complete: bool = Field(default=False, description="every object of the card's labels has its box")
@@ -55,20 +57,20 @@ class Annotation:
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield the picture of every XML file, then the pictures without one."""
     options = parse_options(Options, card)
-    read_file = partial(_read_file, root=root, card=card, options=options, max_side=context.max_side)
+    read_file = partial(_read_file, root=root, card=card, options=options, context=context)
     yield from read_annotated(root, card, options, context, read_file=read_file)
 
 
 def _read_file(
-    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, max_side: int
+    path: Path, where: str, claims: Claims, *, root: Path, card: Card, options: Options, context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     try:
         annotation = _parse(path)
         picture = _picture_of(root, where, annotation, options)
         relative = picture.relative_to(root).as_posix()
-        if not claims.take(relative, fault="annotation_repeated"):
+        if not claims.take(relative, fault="annotation_repeated") or not context.takes(relative, (where,)):
             return
-        drafts = list(_read_picture(picture, relative, annotation, card, options, max_side))
+        drafts = list(_read_picture(picture, relative, annotation, card, options, context.max_side))
     except UNREADABLE as error:
         drafts = [Rejection(where, reason_of(error))]
     yield from drafts

@@ -29,6 +29,7 @@ from components.data.row_mapping import (
 from components.data.said_rows import SaidColumns, say_row
 from components.data.text_records import finish_image, finish_text
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
 TEXT, CLASS = "_text", "_class"  # columns that a sample's own members become
@@ -39,15 +40,13 @@ class Options(ColumnMapping, QuestionColumns, SaidColumns):
     """The shards, the members that are read, and the columns of the JSON member."""
 
     shards: tuple[FileGroup, ...] = Field(min_length=1, description="the tar files, a group a split")
-    images: tuple[str, ...] = Field(
+    images: Words = Field(
         default=("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp"), description="endings of the image member"
     )
     text_member: str = Field(default="", description='ending of the member that is the text, often "txt"')
     json_member: str = Field(default="json", description="ending of the member that holds the columns")
     class_member: str = Field(default="", description='ending of the member that is the class number, often "cls"')
-    classes: tuple[str, ...] = Field(
-        default=(), description="names of the classes, from number 0; by the label_map"
-    )
+    classes: Words = Field(default=(), description="names of the classes, from number 0; by the label_map")
 
     @model_validator(mode="after")
     def _classes_are_named(self) -> Options:
@@ -64,9 +63,13 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     columns = _columns(options)
     for group in options.shards:
         members = iterate_archives(root, (group.file,))
+        seen: set[tuple[str, str]] = set()
         for (shard, key), parts in groupby(members, key=_key_of):
             held: dict[str, bytes] = {}
             try:
+                if (shard, key) in seen:
+                    raise Refused("member_repeated")
+                seen.add((shard, key))
                 held = _load(parts, options)
                 yield _sample(f"{shard}#{key}", held, group, options, columns, card, context)
             except Refused as fault:

@@ -32,21 +32,23 @@ from components.data.reading import (
 )
 from components.errors import DataError
 from components.records import Record
+from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(PictureOptions):
     """Where pictures, lines and class names lie."""
 
-    images: tuple[str, ...] = Field(min_length=1, description="globs of the pictures")
+    images: Words = Field(min_length=1, description="globs of the pictures")
     lines: str = Field(
         default="", description="template of a picture's text file over its path; empty is YOLO's own place"
     )
-    all_lines: tuple[str, ...] = Field(
+    all_lines: Words = Field(
         default=(), description="globs of all text files; those whose picture is absent are refused"
     )
-    names: tuple[str, ...] = Field(default=(), description="class names, from class 0 on")
+    names: Words = Field(default=(), description="class names, from class 0 on")
     names_file: str = Field(
         default="", description="instead: data.yaml with `names`, or a text file, a name a line"
     )
@@ -64,7 +66,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     """Yield every picture with its objects, then the text files without a picture."""
     options = parse_options(Options, card)
     names = options.names or read_names(root, options.names_file)
-    drafts = _drafts(root, card, options, names, context.max_side)
+    drafts = _drafts(root, card, options, names, context)
     yield from finish_pictures(drafts, root, card, options, context)
 
 
@@ -86,23 +88,27 @@ def read_names(root: Path, name: str) -> tuple[str, ...]:
 
 
 def _drafts(
-    root: Path, card: Card, options: Options, names: Sequence[str], max_side: int
+    root: Path, card: Card, options: Options, names: Sequence[str], context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     used: set[str] = set()
     for path, relative in find_all(root, options.images, options.skip):
         try:
-            lines = _lines_of(root, relative, options, used)
+            found = _lines_file(root, relative, options)
+            used.update(found)
+            if not context.takes(relative, found):
+                continue
+            lines = _lines_of(root, relative, found, options)
             pixels, window = open_picture(path, options.deep_window)
         except UNREADABLE as error:
             yield Rejection(relative, reason_of(error))
             continue
         size = pixels.shape[:2]
-        sketches = [_sketch(words, number, names, size) for number, words in enumerate(lines, start=1) if words]
+        sketches = _sketches(lines, names, size)
         complete = names if options.complete else ()
-        drawn = draw(sketches, relative, card, size=size, max_side=max_side, complete=complete)
+        drawn = draw(sketches, relative, card, size=size, max_side=context.max_side, complete=complete)
         yield from drawn.refused
         yield Draft(
-            path=relative, pixels=store(pixels, max_side), window=window, regions=drawn.regions,
+            path=relative, pixels=store(pixels, context.max_side), window=window, regions=drawn.regions,
             regions_complete=bool(drawn.vocabulary), region_vocabulary=drawn.vocabulary,
             facts=annotation_fact(card, kind_of(drawn)),
         )  # fmt: skip
@@ -110,17 +116,21 @@ def _drafts(
     yield from (Rejection(name, "file_missing") for _, name in texts if name not in used)
 
 
-def _lines_of(root: Path, relative: str, options: Options, used: set[str]) -> list[list[str]]:
-    """Return the words of each line of a picture's text file, and add the file to `used`."""
+def _lines_file(root: Path, relative: str, options: Options) -> list[str]:
+    """Return the path inside the source of a picture's text file; none when it is absent."""
     template = options.lines or usual_place(relative)
     found = locate(root, template, fields_of_path(relative, options.pattern)) if options.lines else []
-    found = found or [path for path in (root / template,) if not options.lines and path.is_file()]
+    found = found or ([] if options.lines else locate(root, "{place}", {"place": template}))
+    return [path.relative_to(root).as_posix() for path in found[:1]]
+
+
+def _lines_of(root: Path, relative: str, found: Sequence[str], options: Options) -> list[list[str]]:
+    """Return the words of each line of a picture's text file."""
     if not found:
         if options.without_lines:
             return []
         raise Refused("annotation_missing", relative)
-    used.add(found[0].relative_to(root).as_posix())
-    return [line.split() for line in found[0].read_text(encoding="utf-8-sig").splitlines()]
+    return [line.split() for line in (root / found[0]).read_text(encoding="utf-8-sig").splitlines()]
 
 
 def usual_place(relative: str) -> str:
@@ -131,6 +141,19 @@ def usual_place(relative: str) -> str:
     if places:
         parts[places[-1]] = "labels"
     return PurePosixPath(*parts).as_posix()
+
+
+def _sketches(lines: Sequence[Sequence[str]], names: Sequence[str], size: tuple[int, int]) -> list[Sketch]:
+    """Return an object a line; one that an earlier line said word for word is no second object."""
+    said: dict[tuple[str, ...], Sketch] = {}
+    sketches = []
+    for number, words in enumerate(lines, start=1):
+        if not words:
+            continue
+        first = said.get(tuple(words))
+        repeated = first and Sketch(first.word, f"line/{number}", fault=first.fault or "annotation_repeated")
+        sketches.append(repeated or said.setdefault(tuple(words), _sketch(words, number, names, size)))
+    return sketches
 
 
 def _sketch(words: Sequence[str], number: int, names: Sequence[str], size: tuple[int, int]) -> Sketch:

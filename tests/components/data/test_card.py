@@ -51,6 +51,36 @@ def test_a_wrong_field_is_named(change, told):
         parse_card(raw_card(**change), where="a card")
 
 
+def test_a_term_of_a_long_vocabulary_is_refused_in_few_words():
+    with pytest.raises(CardInvalid) as caught:
+        parse_card(raw_card(modality="Xray", department="Zoology"), where="a card")
+    said = caught.value.what
+    assert "modality: 'Xray' is none of its 15 terms (did you mean 'X-ray'?)" in said
+    assert "department: 'Zoology' is none of its 19 terms" in said and len(said) < 200
+    assert "docs/sources.md" in caught.value.fix and "gmai source check a card" in caught.value.fix
+
+
+def test_what_a_skeleton_leaves_open_is_told_as_one_list():
+    with pytest.raises(CardInvalid, match="still to fill in: url, title\n") as caught:
+        parse_card(raw_card(title=None, url="FILL IN: where"), where="a card")
+    assert "valid string" not in str(caught.value)
+    with pytest.raises(CardInvalid, match=r"still to fill in: options\.layers\.0\.label\n"):
+        parse_card(raw_card(options={"layers": [{"label": "FILL IN: a label"}]}), where="a card")
+
+
+def test_many_faults_are_counted_after_the_first():
+    with pytest.raises(CardInvalid, match="and 4 more"):
+        parse_card(raw_card(**{f"unknown_{letter}": 1 for letter in "abcdefghijkl"}), where="a card")
+
+
+def test_a_path_without_a_file_is_told(tmp_path):
+    with pytest.raises(CardInvalid, match="no card can be read: No such file"):
+        load_card(tmp_path / "nosuch.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(CardInvalid, match="Is a directory"):
+        load_card(tmp_path / "folder.yaml")
+
+
 def test_a_missing_field_is_named():
     raw = raw_card()
     del raw["licence"]

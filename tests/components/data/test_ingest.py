@@ -2,24 +2,18 @@
 
 import json
 import re
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from components.data import ingest
-from components.data.ingest import (
-    SHARED_CODE,
-    SourceJob,
-    allowed_cards,
-    check_patients,
-    keep_records,
-    read_sources,
-    run_ingest,
-    source_digest,
-    update_source,
-)
+from components.data import source_update
+from components.data.ingest import allowed_cards, check_patients, run_ingest
+from components.data.portions import SourceJob, keep_records
 from components.data.readers import __path__ as READERS
 from components.data.reading import ReadContext, Rejection
+from components.data.source_update import SHARED_CODE, read_sources, source_digest, update_source
 from components.errors import ChecksumMismatch, ConfigError, DataError, DatasetMissing
 from components.records import record_from_row
 from components.settings import load_settings
@@ -225,7 +219,8 @@ def test_a_card_that_the_corpus_does_not_select_is_no_input(project):
     assert project.written_at(card.name) == written
 
 
-def test_the_manifest_says_what_the_corpus_may_be_used_for(project):
+def test_the_manifest_says_what_the_corpus_may_be_used_for(project, monkeypatch):
+    monkeypatch.setenv("GMAI_PATIENT_KEY", "a key for tests")
     project.add(make_nifti_source)
     card = project.add(make_captions_source)
     changed = card.terms.model_copy(update={"may_be_redistributed": "no", "commercial_use": "not stated"})
@@ -293,11 +288,11 @@ def test_the_digest_sees_a_new_version_of_the_reader(tmp_path, monkeypatch):
 
 
 def test_every_shared_module_that_readers_import_is_in_the_digest():
-    modules = {path.stem for path in Path(ingest.CODE).glob("*.py")}
+    modules = {path.stem for path in Path(source_update.CODE).glob("*.py")}
     imported, waiting = set(), [path.read_text() for path in Path(READERS[0]).glob("*.py")]
     while waiting:
         found = set(re.findall(r"components\.data\.(\w+) import", waiting.pop())) & modules
-        waiting += [(ingest.CODE / f"{name}.py").read_text() for name in found - imported]
+        waiting += [(source_update.CODE / f"{name}.py").read_text() for name in found - imported]
         imported |= found
     assert imported == set(SHARED_CODE)
 
@@ -305,13 +300,13 @@ def test_every_shared_module_that_readers_import_is_in_the_digest():
 def test_a_right_checksum_passes_and_an_absent_pinned_file_is_missing(tmp_path):
     card = make_captions_source(tmp_path)
     pinned = {"eye.png": digest_file(tmp_path / "eye.png")}
-    ingest.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
+    source_update.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
     (tmp_path / "eye.png").write_bytes(b"other")
     with pytest.raises(ChecksumMismatch, match="make it"):
-        ingest.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
+        source_update.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
     (tmp_path / "eye.png").unlink()
     with pytest.raises(DatasetMissing, match="pinned file is absent"):
-        ingest.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
+        source_update.check_checksums(card.model_copy(update={"sha256": pinned}), tmp_path)
 
 
 def test_a_repeated_record_id_is_refused(tmp_path):
@@ -334,6 +329,49 @@ def test_side_by_side_gives_what_one_after_the_other_gives(tmp_path):
     assert [(r.name, r.kept, r.digest) for r in together] == [(r.name, r.kept, r.digest) for r in alone]
 
 
-def test_a_backend_that_is_not_installed_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="'ray' is not installed"):
-        read_sources([job_of(make_captions_source(tmp_path), tmp_path)], workers=1, backend="ray")
+@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_a_backend_that_is_not_installed_is_named(tmp_path, monkeypatch, backend, package):
+    for name in ("ray", "ray.util.joblib", "distributed"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=f"'{backend}' is not installed.*\n.*\n.*pip install {package}"):
+        read_sources([job_of(make_captions_source(tmp_path), tmp_path)], workers=1, backend=backend)
+
+
+def test_a_store_elsewhere_gets_no_picture_of_a_source_that_may_not_leave(project, runs, monkeypatch):
+    project.add(make_nifti_source)
+    card = project.add(make_captions_source)
+    drawn = []
+    monkeypatch.setattr("components.data.contact_sheet.draw_rows", lambda rows: drawn.extend(rows) or b"PNG")
+    kept_here = card.terms.model_copy(update={"may_leave_machine": "no"})
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": kept_here}))
+    run = FakeRun()
+    run.keeps_here = False
+    monkeypatch.setattr(stage, "open_run", lambda *_, **__: nullcontext(run))
+    project.run()
+    assert {record.source for row in drawn for record in row} == {"fake_ct"}
+    assert run.tags["gmai.pictures_withheld"] == card.name
+
+
+@pytest.mark.parametrize("changes", [{"may_be_redistributed": "no"}, {"may_be_redistributed": "not stated"}])
+def test_the_public_key_is_refused_where_people_are_protected(project, monkeypatch, changes):
+    monkeypatch.delenv("GMAI_PATIENT_KEY", raising=False)
+    card = project.add(make_captions_source)
+    terms = card.terms.model_copy(update=changes)
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": terms}))
+    with pytest.raises(ConfigError, match=card.name) as caught:
+        project.run()
+    assert "export GMAI_PATIENT_KEY=" in str(caught.value) and not project.output.exists()
+    public = card.model_copy(update={"terms": terms, "identities": "public"})
+    write_card(Path("conf/sources"), public)
+    project.run()
+    assert project.manifest(card.name)["privacy"]["paths"] == "public"
+
+
+def test_the_table_warns_of_the_public_key(project, monkeypatch, capsys):
+    project.add(make_nifti_source)
+    monkeypatch.delenv("GMAI_PATIENT_KEY", raising=False)
+    project.run()
+    assert "GMAI_PATIENT_KEY is not set" in capsys.readouterr().out
+    monkeypatch.setenv("GMAI_PATIENT_KEY", "a key for tests")
+    project.run()
+    assert "GMAI_PATIENT_KEY" not in capsys.readouterr().out

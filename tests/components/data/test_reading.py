@@ -1,12 +1,24 @@
 """What no reader may let through, and the paths no card may name."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import BaseModel, BeforeValidator
 
-from components.data.reading import Draft, Rejection, find_files, finish, reason_of, resolve_inside, split_of
-from components.errors import DataError, DatasetMissing
+from components.data.catalog import find_reader, reader_names
+from components.data.reading import (
+    Draft,
+    Rejection,
+    find_files,
+    finish,
+    parse_options,
+    reason_of,
+    resolve_inside,
+    split_of,
+)
+from components.errors import CardInvalid, DataError, DatasetMissing
 from components.records import Record, Region
 from tests.fakes.sources import CONTEXT, gradient, make_card
 
@@ -134,3 +146,32 @@ def test_files_come_in_name_order_and_none_is_missing(tmp_path):
 )
 def test_a_file_that_does_not_read_has_a_reason(error, reason):
     assert reason_of(error) == reason
+
+
+def models_below(model):
+    """Yield a pydantic model and those its fields hold, through unions, tuples and maps."""
+    yield model
+    waiting = [field.annotation for field in model.model_fields.values()]
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from models_below(kind)
+
+
+@pytest.mark.parametrize("name", reader_names())
+def test_one_word_needs_no_brackets_wherever_an_option_is_a_list_of_words(name):
+    for model in models_below(find_reader(name).Options):
+        for field_name, found in model.model_fields.items():
+            if found.annotation == tuple[str, ...]:
+                assert any(isinstance(rule, BeforeValidator) for rule in found.metadata), (model, field_name)
+
+
+def test_a_bare_word_is_the_list_of_it_and_what_is_no_list_is_told():
+    options = {"tables": [{"file": "a.csv"}], "image": "{a}", "question": "q", "answer": "a"}
+    model = find_reader("vqa").Options
+    parsed = parse_options(model, make_card("a", "vqa", {**options, "options": "choices", "archives": ""}))
+    assert (parsed.options, parsed.archives) == (("choices",), ())
+    with pytest.raises(CardInvalid, match=r"options: must be a list, such as \[a, b\]") as caught:
+        parse_options(model, make_card("a", "vqa", {**options, "options": {"a": 1}}))
+    assert caught.value.fix == "docs/readers/vqa.md; then gmai source check a"

@@ -3,7 +3,8 @@
 import pytest
 
 from components.data.contact_sheet import draw_contact_sheet, pick_records
-from components.data.ingest import SourceJob, update_source
+from components.data.portions import SourceJob
+from components.data.source_update import update_source
 from components.records import record_from_row
 from components.tracking.tables import iterate_rows
 from tests.fakes.formats_text import make_dialogues, make_open_i, make_release

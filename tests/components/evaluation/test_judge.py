@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from components.data.catalog import Found
 from components.errors import BenchmarkError, TermsDenied
 from components.evaluation import judge as room
 from components.evaluation.catalog import find_benchmark
@@ -139,7 +140,8 @@ def test_only_short_answers_in_words_are_judged() -> None:
 
 
 def test_terms_bind_a_judge_on_another_machine(exam: Exam, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "load_cards", list)
+    unfinished = Found("vqa_rad", None, "still to fill in: terms")  # states no terms, so it may not be sent
+    monkeypatch.setattr(room, "survey_cards", lambda: [unfinished])
     check_terms(judge_of(), [exam])
     with pytest.raises(TermsDenied, match="vqa_rad"):
         check_terms(judge_of(is_third_party=True), [exam])

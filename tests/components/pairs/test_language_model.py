@@ -5,25 +5,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.data.terms import may_reach_third_party
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, TermsDenied
 from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
-from components.pairs.language_model import FORBIDDEN, LanguageModelGenerator
-from components.pairs.make import run_pair, verified, write_pairs
+from components.pairs.language_model import LanguageModelGenerator
+from components.pairs.make import open_generator, run_pair, verified, write_pairs
 from components.pairs.prompts import make_prompt
 from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel
 from components.pairs.surroundings import look_around
 from components.records import pair_from_row
-from components.settings import LanguageWriter
+from components.settings import LanguageWriter, settings_from
 from components.tracking.tables import iterate_rows
 from tests.components.pairs.test_make import PAIRS, RECORDS, corpus, write_records
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.scans import make_scan, make_study
-from tests.fakes.sources import make_card
+from tests.fakes.sources import make_captions_source, make_card, write_card
 
+ROOT = Path(__file__).parents[3]
 KEY = "sk-a-secret-that-no-file-may-hold"
 GOOD = {"caption": "An axial CT image of the abdomen. The liver is visible."}
 LIE = {"caption": "A coronal CT image of the abdomen."}
@@ -175,15 +177,39 @@ class Elsewhere:
         raise AssertionError("the record left this machine")
 
 
-def test_a_source_that_does_not_allow_it_never_reaches_somebody_elses_model(generator, tmp_path) -> None:
-    pairs, _ = write(Elsewhere(), generator, tmp_path, kinds=("caption", "instruct", "percept"), allowed=False)
-    refused = [pair for pair in pairs if pair.rejected_reason]
-    assert {pair.rejected_reason for pair in refused} == {FORBIDDEN}
-    assert {pair.kind for pair in refused} == {"caption", "instruct"}
-    assert {pair.kind for pair in pairs if not pair.rejected_reason} == {"percept"}
-    faithfulness = Faithfulness()
-    faithfulness.add(refused[0])
-    assert faithfulness.scores() == {}
+def test_the_templates_write_all_pairs_of_a_source_that_may_not_reach_somebody_elses_model(
+    generator, tmp_path
+) -> None:
+    kinds = ("caption", "instruct", "percept")
+    pairs, _ = write(Elsewhere(), generator, tmp_path, kinds=kinds, allowed=False)
+    assert {pair.kind for pair in pairs} == set(kinds)
+    assert {pair.generator.name for pair in pairs} == {"templates"}
+    assert not any(pair.rejected_reason for pair in pairs)
+
+
+def settings_with(tmp_path, monkeypatch, denied: str):
+    """Settings that name an endpoint elsewhere, over a source that allows it and one that does not say."""
+    monkeypatch.chdir(tmp_path)
+    for name, answer in (("open_ct", "yes"), ("ward_ct", "not stated")):
+        card = make_captions_source(tmp_path / name)
+        terms = card.terms.model_copy(update={"may_reach_third_party_model": answer})
+        write_card(Path("conf/sources"), card.model_copy(update={"name": name, "terms": terms}))
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["corpus"]["sources"] = ["open_ct", "ward_ct"]
+    raw["pair"] |= {"generator": "language_model", "denied_sources": denied}
+    raw["pair"]["language_model"] |= {"endpoint": "https://api.example.org/v1", "model": "m", "cache": "cache"}
+    return settings_from(raw, where="test")
+
+
+def test_opening_raises_and_names_the_denied_sources_before_a_byte_leaves(tmp_path, monkeypatch) -> None:
+    with pytest.raises(TermsDenied, match="third-party model: ward_ct") as caught:
+        open_generator(settings_with(tmp_path, monkeypatch, "raise"))
+    assert "pair.denied_sources=templates" in str(caught.value)
+
+
+def test_the_setting_leaves_denied_sources_to_the_templates(tmp_path, monkeypatch) -> None:
+    made = open_generator(settings_with(tmp_path, monkeypatch, "templates"))
+    assert made.allowed == {"open_ct": True, "ward_ct": False}
 
 
 def test_only_a_stated_yes_allows_it() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from components.data.catalog import CARDS
-from components.data.ingest import SourceJob, update_source
+from components.data.portions import SourceJob
+from components.data.source_update import update_source
 from components.pairs.claims import read_claims
 from components.pairs.curate import run_curate
 from components.pairs.draft import make_scene

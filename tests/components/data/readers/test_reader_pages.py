@@ -17,7 +17,7 @@ SHARED = (
     "annotation_files", "boxes", "image", "markup", "mask_codes", "outlines", "path_classes", "paths",
     "pictures", "segments", "spreadsheet", "tables",
 )  # fmt: skip
-REASON = re.compile(r'(?:Refused\(|fault=|return None, |DataError\(f?|Rejection\([^\n]*, )"([a-z]+_[a-z_]+)')
+REASON = re.compile(r'(?:Refused\(|fault=|return None, |DataError\(f?|Rejection\([^\n]*, )"([a-z]+_[a-z0-9_]+)')
 TABLE_FAULT = re.compile(r'_fault\("([a-z_]+)"')
 
 
@@ -26,7 +26,7 @@ def reasons_in(path):
     return {*REASON.findall(text), *(f"table_{name}" for name in TABLE_FAULT.findall(text))}
 
 
-@pytest.mark.parametrize("name", [*READERS, "pictures"])
+@pytest.mark.parametrize("name", [*READERS, "pictures", "instance_mask", "image_pairs", "captioned_images"])
 def test_the_card_on_the_page_fits_its_reader(name):
     (block,) = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{name}.md").read_text(), flags=re.DOTALL)
     raw = yaml.safe_load(block)

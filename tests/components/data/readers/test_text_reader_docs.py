@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.data import ingest
+from components.data import source_update
 from components.data.catalog import find_reader
 
 ROOT = Path(__file__).parents[4]
@@ -39,7 +39,7 @@ def test_the_worked_cards_fit_their_reader(name):
 
 
 def test_the_pages_name_the_reasons_that_the_code_gives_and_no_others():
-    code = "".join((Path(ingest.CODE) / f"{name}.py").read_text() for name in CODE)
+    code = "".join((Path(source_update.CODE) / f"{name}.py").read_text() for name in CODE)
     tables = "".join(line for name in PAGES for line in page(name).splitlines() if line.startswith("| `"))
     named = {
         reason for row in re.findall(r"\| (`[^|]*) \|", tables) for reason in re.findall(r"`([a-z0-9_]+)`", row)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from components.data.image import decode
-from components.data.ingest import refusal_row
+from components.data.portions import refusal_row
 from components.data.readers.video_frames import by_number
 from components.data.reading import Rejection
 from components.errors import DataError
