@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import zipfile
@@ -49,39 +50,27 @@ def _coco(path: Path) -> dict[str, Any]:
 
 
 def _coco_image(files: Mapping[str, dict[str, Any]], pictures: Sequence[str]) -> dict[str, str]:
-    """Return the template (and pattern) under which the first picture of every file is found."""
+    """Return the template under which the first picture of every file is found, or ask for it."""
     shown = {file: str(raw["images"][0].get("file_name", "")) for file, raw in files.items() if raw["images"]}
-    known = set(pictures)
-    for template, pattern in _coco_templates(shown, pictures):
-        try:
-            paths = [
-                PurePosixPath(fill(template, {**fields_of_path(file, pattern), "file_name": name})).as_posix()
-                for file, name in shown.items()
-            ]
-        except (OSError, KeyError):  # the pattern is not in every file's name
-            continue
-        if paths and known.issuperset(paths):
-            return {"image": template, **({"pattern": pattern} if pattern else {})}
+    for template in _coco_templates(list(shown.values())[:1], pictures) if shown else ():
+        paths = [
+            PurePosixPath(fill(template, {**fields_of_path(file), "file_name": name})).as_posix()
+            for file, name in shown.items()
+        ]
+        if all(len(fnmatch.filter(pictures, path)) == 1 for path in paths):
+            return {"image": template}
     return {"image": "FILL IN: {folder}/{file_name}"}
 
 
-def _coco_templates(shown: Mapping[str, str], pictures: Sequence[str]) -> list[tuple[str, str]]:
-    found = [
-        ("{folder}/{file_name}", ""),
-        ("{folder}/{stem}/{file_name}", ""),
-        ("{parent}/{stem}/{file_name}", ""),
-    ]
-    for name in list(shown.values())[:1]:
+def _coco_templates(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    found = ["{folder}/{file_name}", "{folder}/{stem}/{file_name}", "{parent}/{stem}/{file_name}"]
+    # A name that only one picture bears is found whatever its split's folder is called.
+    are_unique = len({PurePosixPath(file).name for file in pictures}) == len(pictures)
+    for name in names:
         for place in [p[: -len(name)] for p in pictures if name and (p == name or p.endswith(f"/{name}"))][:20]:
-            found.append((f"{place}{{file_name}}", ""))
-            words = [part for part in PurePosixPath(place).parts if split_named(part)]
-            found += [(f"{place.replace(word, '{part}')}{{file_name}}", _part_pattern(pictures)) for word in words]
+            parts = [part for part in PurePosixPath(place).parts if split_named(part)] if are_unique else []
+            found += [f"{place}{{file_name}}", *(f"{place.replace(part, '*')}{{file_name}}" for part in parts)]
     return found
-
-
-def _part_pattern(pictures: Sequence[str]) -> str:
-    parts = {part for file in pictures for part in PurePosixPath(file).parts[:-1] if split_named(part)}
-    return f"(?P<part>{'|'.join(map(re.escape, sorted(parts)))})"
 
 
 def guess_voc(folder: Folder) -> Guess | None:

@@ -64,7 +64,9 @@ def kind_of(row: Cells) -> str:
 
 def column_of(row: Cells, meaning: str) -> str:
     """Return the column that bears a meaning's name, in whatever case; "" where none does."""
-    lower = {str(name).strip().lower().replace(" ", "_"): str(name) for name in row}
+    lower = {
+        str(name).rpartition(".")[2].strip().lower().replace(" ", "_"): str(name) for name in reversed([*row])
+    }
     return next((lower[word] for word in MEANINGS[meaning] if word in lower), "")
 
 
@@ -95,7 +97,14 @@ def first_row(path: Path) -> Cells:
                 row = next((item for _, item in iterate_json(handle, path.name)), None)
     except (*UNREADABLE, DataError):
         return {}
-    return {name: value for name, value in row.items() if name != "_key"} if isinstance(row, dict) else {}
+    return flat(row) if isinstance(row, dict) else {}
+
+
+def flat(row: Cells) -> Cells:
+    """Return a row's columns, those of an object inside it as `object.column`, without the key of its section."""
+    nested = {f"{name}.{inner}": said for name, value in row.items() if isinstance(value, dict)
+              for inner, said in value.items()}  # fmt: skip
+    return {name: said for name, said in row.items() if name != "_key" and not isinstance(said, dict)} | nested
 
 
 def encoding_of(path: Path) -> str:

@@ -13,7 +13,8 @@ from components.data.row_mapping import SPLITS
 
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 CUT: dict[str, Any] = {"planes": {"axial": 2}, "windows": ["full range"], "min_content": 0.05}
-MOST_HEADERS = 40
+MOST_HEADERS = 100
+KINDS = {"1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT", "1.2.840.10008.5.1.4.1.1.66.4": "SEG"}
 MAGIC_AT, MAGIC = 128, b"DICM"
 
 
@@ -24,13 +25,18 @@ def guess_dicom(folder: Folder) -> Guess | None:
     files = files or [file for file in bare[:MOST_HEADERS] if _is_dicom(folder.root / file)]
     if not files:
         return None
-    kinds = {kind for file in files[:MOST_HEADERS] if (kind := _modality(folder.root / file))}
+    kinds = {file: kind for file in _first_and_last(files) if (kind := _kind(folder.root / file))}
     ending = PurePosixPath(files[0]).suffix if files[0] not in bare else ""
-    because, by_tag = f"DICOM files of {', '.join(sorted(kinds)) or 'no stated modality'}", {"rule": "dicom"}
-    if "RTSTRUCT" in kinds:
-        options = {"series": f"**/*{ending}", "match": "reference", **CUT}
+    because, by_tag = (
+        f"DICOM files of {', '.join(sorted(set(kinds.values()))) or 'no modality'}",
+        {"rule": "dicom"},
+    )
+    if contours := [file for file, kind in kinds.items() if kind == "RTSTRUCT"]:
+        near = [file for file in files if PurePosixPath(file).parent == PurePosixPath(contours[0]).parent]
+        match = "folder" if len(near) > len(set(near) & set(contours)) else "reference"
+        options = {"series": f"**/*{ending}", "match": match, **CUT}
         return Guess("dicom_rtstruct", options, because, patient=by_tag)
-    reader = "dicom_seg" if "SEG" in kinds else "dicom_series"
+    reader = "dicom_seg" if "SEG" in kinds.values() else "dicom_series"
     return Guess(reader, {"files": f"**/*{ending}", **CUT}, because, patient=by_tag)
 
 
@@ -42,11 +48,22 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _modality(path: Path) -> str:
+def _first_and_last(files: Sequence[str]) -> list[str]:
+    """Return a few files of each folder: contours and segmentations are named before or after the slices."""
+    folders: dict[PurePosixPath, list[str]] = {}
+    for file in files:
+        folders.setdefault(PurePosixPath(file).parent, []).append(file)
+    chosen = [file for inside in folders.values() for file in dict.fromkeys((*inside[:2], *inside[-2:]))]
+    return chosen[:MOST_HEADERS]
+
+
+def _kind(path: Path) -> str:
+    """Return a file's Modality, or what its SOP class says of contours and segmentations."""
     from pydicom import dcmread
 
     try:
-        return str(dcmread(path, stop_before_pixels=True, force=True).get("Modality", "") or "")
+        tags = dcmread(path, stop_before_pixels=True, force=True)
+        return KINDS.get(str(tags.get("SOPClassUID", "")), "") or str(tags.get("Modality", "") or "")
     except UNREADABLE:
         return ""
 

@@ -1,9 +1,8 @@
-"""Every family of files: look, fill in what is asked, and the folder is read at once; broken files stop no look."""
+"""Every family of files: look, fill in what is asked, and its folder is read; a broken file stops no look."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,6 @@ from tests.fakes.formats_text import (
     make_shards,
     make_slake,
     make_vqa_rad,
-    picture,
     put_json,
     put_lines,
 )
@@ -96,7 +94,7 @@ def make_split_volumes(root: Path) -> None:
 
 def make_bare_dicom(root: Path) -> None:
     make_series_source(root)
-    for path in [path for path in root.rglob("*.dcm")]:
+    for path in list(root.rglob("*.dcm")):
         path.rename(path.with_suffix(""))
 
 
@@ -164,3 +162,104 @@ def test_an_answered_skeleton_reads_the_folder_at_once(maker, reader, tmp_path):
 
 
 LABELS = {"make_seg_source": ("Kidney, Left", "Liver"), "make_rtstruct_source": ("GTV-1",)}
+
+
+def test_what_the_files_say_is_in_the_guess(tmp_path):
+    make_semicolons(tmp_path / "csv")
+    guess = look_at(tmp_path / "csv")
+    assert (guess.options["delimiter"], guess.labels) == (";", ("cyst", "polyp"))
+    make_two_cocos(tmp_path / "coco")
+    guess = look_at(tmp_path / "coco")
+    assert len(guess.options["annotations"]) == 2
+    assert set(guess.options["annotation_splits"].values()) == {"train", "validation"}
+    assert guess.split == {"rule": "fixed", "default": "train", "assign": {"val/*": "validation"}}
+    make_truth(tmp_path / "truth")
+    guess = look_at(tmp_path / "truth")
+    assert guess.options["images"] == [{"path": "{case}/scan.nii.gz"}]
+    assert (guess.options["labels"], guess.labels) == ("{case}/truth.nii.gz", ("1",))
+    make_yolo_classes(tmp_path / "yolo")
+    assert look_at(tmp_path / "yolo").options["names_file"] == "classes.txt"
+    make_other_keys(tmp_path / "rows")
+    options = look_at(tmp_path / "rows").options
+    assert (options["question"], options["answer"], options["image"]) == ("query", "response", "images/{img}")
+
+
+def test_published_splits_are_kept(tmp_path):
+    make_sections(tmp_path / "rows")
+    records, _ = read_by_skeleton(tmp_path / "rows")
+    assert {record.split for record in records} == {"train", "test"}
+    make_split_volumes(tmp_path / "scans")
+    records, _ = read_by_skeleton(tmp_path / "scans", labels=("1",))
+    assert {record.split for record in records} == {"train", "test"} and any(r.regions for r in records)
+
+
+def test_a_broken_label_file_is_passed_over(tmp_path):
+    make_truth(tmp_path)
+    (tmp_path / "A1" / "truth.nii.gz").write_bytes(b"\x1f\x8b broken")
+    assert look_at(tmp_path).labels == ("1",)
+    (tmp_path / "A2" / "truth.nii.gz").write_bytes(b"")
+    assert look_at(tmp_path).labels == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.dcm", b"\0" * 200), ("a.parquet", b"PAR1"), ("a.npz", b"PK"), ("a.tar", b"no tar"), ("a.json", b"{"),
+        ("a.jsonl", b"\xff\n"), ("a.csv", b""), ("a.csv", b"a;\"b\n"), ("a.xml", b"<annotation"), ("a.zip", b"PK"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_of_any_kind_is_told_and_never_a_traceback(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    try:
+        assert look_at(tmp_path).reader in ("dicom_series", "hf_parquet")
+    except DataError as error:
+        assert "no reader is known" in str(error)
+
+
+def test_a_coco_category_without_a_name_is_passed_over(tmp_path):
+    make_coco(tmp_path)
+    raw = json.loads((tmp_path / "train.json").read_text())
+    del raw["categories"][0]["name"]
+    (tmp_path / "train.json").write_text(json.dumps(raw))
+    assert look_at(tmp_path).labels == ("cyst", "never used")
+
+
+def test_a_file_an_absent_and_an_empty_folder_are_told_apart(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    for folder, told in ((tmp_path / "a.txt", "is a file, not a folder"), (tmp_path / "nosuch", "is not there")):
+        with pytest.raises(DatasetMissing, match=told):
+            look_at(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetMissing, match="no files to look at"):
+        look_at(tmp_path / "empty")
+
+
+def test_the_command_names_the_card_as_it_is_named(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from components.__main__ import app
+
+    make_folders(tmp_path / "My Set (v2)")
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(app, ["source", "add", "My Set (v2)"]).output
+    assert "gmai source check my_set_v2" in told and card_name(tmp_path / "My Set (v2)") == "my_set_v2"
+
+
+@pytest.mark.parametrize(
+    ("words", "split"),
+    [("train2017", "train"), ("val_images", "validation"), ("Testing", "test"), ("contest", ""), ("a", "")],
+)
+def test_a_name_says_a_split_by_a_whole_word(words, split):
+    assert split_named(words) == split
+
+
+def test_folders_become_rules_and_globs():
+    assert split_rule(["a/b.png"]) == {"rule": "fixed", "default": "train"}
+    assert split_rule(["x/test/a.png", "test/b.png"])["assign"] == {"*/test/*": "test", "test/*": "test"}
+    assert globs_of(["a/x.png", "b/y.jpg"]) == ["a/*.png", "b/*.jpg"]
+    assert globs_of([f"p{n}/x.png" for n in range(30)]) == ["**/*.png"]
+    assert [place_from("p/im/a.png", f"{there}/b.txt") for there in ("p/im", "p/gt", "q")] == [
+        "{folder}",
+        "{parent}/gt",
+        "q",
+    ]
