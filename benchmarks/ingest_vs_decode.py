@@ -1,20 +1,19 @@
 """Ingest of 2-D pictures beside the bare loop that nothing can beat: decode, resize, encode, on one core.
 
-Real pictures of artifacts/records are written as files of a folder; the reader `image_pairs` turns them into
-records and Parquet shards as the stage does (hashes, checks, patients, splits, writing), and a bare loop
-decodes, resizes and encodes the same files. `ratio` is ours over the bare loop's pictures a second; both run in
-turn, several times, and the best of each counts. The second peer is `datasets.map` of Hugging Face when it is
-installed, else a multiprocessing map of the bare loop over the same number of processes as ingest uses. `python
-benchmarks/ingest_vs_decode.py [--pictures 600]`.
+Real pictures of artifacts/records (made first, if absent) are written as files of a folder; the reader
+`image_pairs` turns them into records and Parquet shards as the stage does (hashes, checks, patients, splits,
+writing), and a bare loop decodes, resizes and encodes the same files. `ratio` is ours over the bare loop's
+pictures a second; both run in turn, several times, and the best of each counts. The second peer is `datasets.map`
+of Hugging Face, which does the bare loop's work over as many processes as ingest uses: `peer_ratio`.
+`python benchmarks/ingest_vs_decode.py [--pictures 600]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import io
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -32,7 +31,9 @@ def write_pictures(folder: Path, number: int) -> None:
     from PIL import Image
 
     from components.tracking.tables import iterate_rows
+    from flows.run import make_available
 
+    make_available(ROOT, Path("artifacts/records"), target="ingest")
     rows = iterate_rows(ROOT / "artifacts" / "records", ["image"])
     for place, row in zip(range(number), rows, strict=False):
         target = folder / ("same" if place % 4 < 2 else "different") / f"{place // 2:06d}{'ab'[place % 2]}.png"
@@ -98,12 +99,6 @@ def map_datasets(paths: Sequence[Path]) -> int:
     return len(done)
 
 
-def map_processes(paths: Sequence[Path]) -> int:
-    """Do the bare loop's work by a multiprocessing map."""
-    with multiprocessing.Pool(PROCESSES) as pool:
-        return len(pool.map(bare, paths))
-
-
 def ingest_side_by_side(folder: Path, output: Path) -> int:
     """Bring two halves in at once, as the stage does with two sources."""
     from joblib import Parallel, delayed
@@ -123,14 +118,13 @@ def main() -> None:
         for half in ("one", "two"):
             write_pictures(halves / half, number // 8 * 4)
         paths = sorted(folder.rglob("*.png"))
-        name = "datasets.map" if importlib.util.find_spec("datasets") else "multiprocessing.Pool.map"
-        peer = map_datasets if name == "datasets.map" else map_processes
+        name = "datasets.map"
         fresh = iter(range(10_000))
         rates = best_rates(
             {
                 "bare loop": lambda: len([bare(path) for path in paths]),
                 "ingest": lambda: ingest(folder, Path(scratch) / f"out{next(fresh)}"),
-                name: lambda: peer(paths),
+                name: lambda: map_datasets(paths),
                 "ingest side by side": lambda: ingest_side_by_side(halves, Path(scratch) / f"out{next(fresh)}"),
             }
         )

@@ -1,9 +1,9 @@
 """Does a stage wait for its input, and does its memory stay flat? `python benchmarks/training_steadiness.py`.
 
-Reads what the newest finished run of the recipe's last stage told MLflow at each step (run it after `make run`).
-The peer is the run itself earlier on: `ratio` is the mean memory of the last quarter of the steps over the second
-quarter's (the first fills the optimiser's state and the kernels), `target` at most 1.05. `share_waiting_for_input`
-is the mean over all steps, at most 0.03. The last line is JSON.
+Reads what the newest finished run of the recipe's last stage told MLflow at each step; trains it first if there is
+none. The peer is the run itself earlier on: `ratio` is the mean memory of the last quarter of the steps over that
+of the second quarter (the first fills the optimiser's state and the kernels), `target` at most 1.05.
+`share_waiting_for_input` is the mean over all steps, at most 0.03. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     from components.settings import compose, settings_from
     from components.tracking.store import open_store
+    from flows.run import make_available
 
     settings = settings_from(compose([], folder=ROOT / "conf"), where="conf")
+    stage = settings.recipe.final_stage
+    make_available(ROOT, Path("artifacts/models") / stage, target=f"train@{stage}")
     client = open_store(settings).client
     run = newest_run(client, f"train@{settings.recipe.final_stage}")
     memory = values_of(client, run, "memory_gigabytes")

@@ -3,8 +3,8 @@
 Same weights, conversations, optimiser, precision and machine, one after the other in one process. The peer is
 `transformers.Trainer` over `LlavaForConditionalGeneration` with the usual collator: one conversation a row, padded
 to the longest, its image with it, logits everywhere. Ours is the stage's own module over packs of the very same
-conversations. Packs are read from artifacts/packs (after `make run`), or made from coloured squares (--size tiny).
-A step is the preset's: a micro-batch of packs for ours, and for the peer as many conversations as such a
+conversations. Packs are read from artifacts/packs (made first, if absent), or made from coloured squares (--size
+tiny). A step is the preset's: a micro-batch of packs for ours, and for the peer as many conversations as such a
 micro-batch holds on average, so both sides take as many steps. Stages I and II read the alignment packs, III the
 instruction ones. The peer goes first: then ours asks the C library to keep freed memory, as the stages do and a
 script around Trainer does not. Ours is measured with the switches as conf/ ships them, and with attention by
@@ -205,6 +205,9 @@ def load_setting(size: str, folder: Path, micro_batches: int) -> Setting:
         make_packs(settings)
         mixtures = dict.fromkeys(STAGES, "alignment")
     else:
+        from flows.run import make_available
+
+        make_available(ROOT, Path("artifacts/packs"), target="pack")
         os.chdir(ROOT)
         settings = settings_from(compose([], folder=ROOT / "conf"), where="conf")
         mixtures = dict(zip(STAGES, (row.mixture for row in settings.recipe.stages.values()), strict=True))

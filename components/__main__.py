@@ -155,9 +155,24 @@ def source_check(card: Annotated[str, typer.Argument(help="a card's name or its 
     check_source(load_settings(), card)
 
 
+@source.command("names")
+def source_names(
+    name: Annotated[str, typer.Argument(help="a card's name")],
+    hidden: Annotated[
+        list[str] | None, typer.Argument(help="hidden paths, or parts of them; all when none")
+    ] = None,
+) -> None:
+    """Say what a protected source's hidden paths stand for: on this terminal alone, from this disk alone."""
+    from components.data.hidden_paths import find_names
+    from components.settings import load_settings
+
+    for shown, stated in find_names(Path(load_settings().ingest.private), name, hidden or ()):
+        typer.echo(f"{shown}\t{stated}")
+
+
 @app.command("accept-corpus", rich_help_panel="Data")
 def accept_corpus() -> None:
-    """Make the checked corpus the one that the drift of later ones is measured from."""
+    """Make the last corpus that passed the check, or failed it for drift alone, the one later ones are held to."""
     from components.quality.drift import ACCEPTED
     from components.quality.drift import accept_corpus as accept
     from components.settings import load_settings
@@ -173,11 +188,12 @@ def configure(
     """Compose conf/ into params.yaml, which every stage reads."""
     import yaml
 
+    from components.pairs.mixture import check_sources
     from components.settings import PARAMS, compose, settings_from
     from components.tracking.commit import write_bytes
 
     composed = compose(overrides or [])
-    settings_from(composed, where="conf/")
+    check_sources(settings_from(composed, where="conf/").recipe)
     write_bytes(PARAMS, yaml.safe_dump(composed, sort_keys=True, allow_unicode=True).encode())
     typer.echo(f"params.yaml: preset {composed['preset']}")
 

@@ -232,6 +232,11 @@ class Prediction:
     language: str = "en"
     department: str = NOT_STATED
     confidence: float = -1.0
+    task: str = NOT_STATED
+    organ: str = NOT_STATED
+    sex: str = NOT_STATED
+    age_band: str = NOT_STATED
+    is_seen: bool = False  # it shows a picture of training
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,5 +350,10 @@ def prediction_schema() -> Any:
     """Return the Arrow schema of predictions."""
     import pyarrow as pa
 
-    special: dict[str, Any] = {"score": pa.float64(), "confidence": pa.float64(), "is_parsed": pa.bool_()}
+    special: dict[str, Any] = {
+        "score": pa.float64(),
+        "confidence": pa.float64(),
+        "is_parsed": pa.bool_(),
+        "is_seen": pa.bool_(),
+    }
     return pa.schema([(f.name, special.get(f.name, pa.string())) for f in dataclasses.fields(Prediction)])

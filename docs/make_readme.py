@@ -28,7 +28,7 @@ def results_table(root: Path) -> str:
     for score in metrics["scores"]:
         if "/" not in score["benchmark"]:
             name = f"{score['benchmark'].replace('_', ' ')}: {score['metric'].replace('_', ' ')}"
-            rows.append([name, f"{score['value']:.3f}", _interval(score), f"{score['baseline']:.3f}", score["n"]])
+            rows.append([name, _number(score["value"]), _interval(score), _number(score["baseline"]), score["n"]])
     head = ["score on held-out patients", "value", "95 % interval", "majority baseline", "n"]
     return _table(head, rows) + "\n\nMade by `make run`; from `metrics/evaluation.json`."
 
@@ -57,8 +57,12 @@ def rendered(text: str, root: Path) -> str:
     return text
 
 
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"  # none: not defined, as the calibration of a majority
+
+
 def _interval(score: dict[str, Any]) -> str:
-    return f"{score['low']:.3f} to {score['high']:.3f}"
+    return f"{_number(score['low'])} to {_number(score['high'])}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

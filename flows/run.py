@@ -58,6 +58,20 @@ def keep_in_cache(root: Path, pointer: Path) -> bool:
     return True
 
 
+def make_available(root: Path, output: Path, *, target: str) -> None:
+    """Bring the stages up to `target` up to date unless its `output` is there; what they print goes to stderr.
+
+    For scripts that measure something of a stage's result and are run alone, in a fresh clone too.
+    """
+    if (root / output / "manifest.json").is_file():
+        return
+    for command in (
+        ["make", "--no-print-directory", "data-packages"],
+        [sys.executable, "-m", "flows.run", target],
+    ):
+        subprocess.run(command, cwd=root, check=True, stdout=sys.stderr)
+
+
 def run(root: Path, *, preset: str = "", targets: tuple[str, ...] = ()) -> None:
     """Bring the pipeline up to date and say what ran, the scores, and who is champion."""
     from rich.console import Console

@@ -63,12 +63,16 @@ def score_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     for score in metrics["scores"]:
         if "/" not in score["benchmark"]:
             name = f"{score['benchmark']} ({score['metric']})"
-            rows.append((name, *_numbers(score), f"{score['baseline']:.3f}", str(score["n"])))
+            rows.append((name, *_numbers(score), _number(score["baseline"]), str(score["n"])))
     return rows
 
 
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
 def _numbers(score: dict[str, Any]) -> tuple[str, str]:
-    return f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"
+    return _number(score["value"]), f"{_number(score['low'])} to {_number(score['high'])}"
 
 
 def print_champion(console: Console, root: Path, *, model: str) -> None:

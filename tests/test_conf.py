@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from components.data.catalog import card_files, load_cards
 from components.errors import ConfigError
+from components.pairs.mixture import check_sources
 from components.settings import Settings, compose, settings_from
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -18,7 +21,7 @@ TABLE_10 = {
     "general caption": ("allava", 1.0, 0.5),
     "medical caption A": ("gmai_mm_caption", 1.0, 1.0),
     "medical caption B": ("pmc_oa", 1.0, 0.05),
-    "reports": ("mimic_cxr", 1.0, 0.3),
+    "reports": ("mimic_cxr_r2gen", 1.0, 0.3),
     "general instruct": ("chartqa", 1.0, 0.75),
     "medical instruct A": ("gmai_mm_percept", 1.0, 1.0),
     "medical instruct B": ("vqa_rad", 1.0, 0.1),
@@ -87,6 +90,38 @@ def test_the_papers_sampling_ratios(source: str, alignment: float, instruction: 
     assert mixtures["alignment"].sources[source] == alignment
     assert mixtures["instruction"].sources[source] == instruction
     assert set(mixtures["alignment"].sources) == set(mixtures["instruction"].sources)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
+def test_every_source_that_a_recipe_names_has_a_card(recipe: str) -> None:
+    chosen = settings_of(f"recipe={recipe}").recipe
+    named = {source for mixture in chosen.mixtures.values() for source in mixture.sources}
+    assert named | set(chosen.sizes) <= set(card_files(CONF / "sources"))
+    check_sources(chosen, CONF / "sources")
+
+
+def test_the_papers_preset_reads_the_papers_sources_and_not_the_sample() -> None:
+    settings = settings_of("preset=gmai_vl_7b")
+    assert set(settings.corpus.sources) == set(settings.recipe.mixtures["alignment"].sources)
+    assert set(settings.corpus.sources) == set(settings.recipe.sizes)
+    assert len(settings.corpus.sources) == len(set(settings.corpus.sources)) == 47
+    assert not set(settings.corpus.sources) & set(settings_of().corpus.sources)
+    load_cards(CONF / "sources", names=settings.corpus.sources)
+
+
+def test_a_mixture_that_names_no_card_is_refused_with_near_matches() -> None:
+    recipe = settings_of("preset=gmai_vl_7b").recipe
+    wrong = {"mimic_cxr": 0.3, "openi": 0.3, "slake": 0.1}
+    mixture = recipe.mixtures["instruction"].model_copy(update={"sources": wrong})
+    changed = recipe.model_copy(update={"mixtures": {"instruction": mixture}, "sizes": {"path_vqa": 2600}})
+    with pytest.raises(ConfigError) as refused:
+        check_sources(changed, CONF / "sources")
+    told = str(refused.value)
+    assert "3 source(s) without a card" in told and "'slake'" not in told
+    for unknown, near in (("mimic_cxr", "mimic_cxr_r2gen"), ("openi", "openi_iu_xray"), ("path_vqa", "pathvqa")):
+        assert re.search(f"'{unknown}'; near matches: .*{near}", told), told
+    assert "mixtures.instruction.sources" in told and "sizes: 'path_vqa'" in told
+    check_sources(changed, CONF / "no folder of cards")
 
 
 def test_32_devices_reach_the_papers_step() -> None:

@@ -83,13 +83,18 @@ def test_the_generator_formats_scores_and_leaves_out_breakdowns(tmp_path: Path) 
     }
     metrics = {
         "image_minus_blind": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 40},
-        "scores": [score, {**score, "benchmark": "boxes/modality=CT"}],
+        "scores": [
+            score,
+            {**score, "metric": "expected_calibration_error", "baseline": None},
+            {**score, "benchmark": "boxes/modality=CT"},
+        ],
     }
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps(metrics))
     table = load_generator().results_table(tmp_path)
     assert "| **closed questions: image minus blind** | **+0.250** | 0.100 to 0.400 | 0 | 40 |" in table
     assert "| boxes: mean iou | 0.500 | 0.400 to 0.600 | 0.100 | 7 |" in table
+    assert "| boxes: expected calibration error | 0.500 | 0.400 to 0.600 | none | 7 |" in table
     assert "CT" not in table
 
 

@@ -120,6 +120,10 @@ class Card(Frozen):
     vocabulary: Words = Field(default=(), description="canonical terms beyond those of label_map")
     facts: dict[str, str] = Field(default_factory=dict, description="statements true of every record")
     patient: PatientRule
+    identities: Literal["protected", "public"] = Field(
+        default="protected",
+        description="public: the source publishes its paths as they are, and they name nobody (hidden_paths.py)",
+    )
     split: Annotated[FixedSplit | SharesSplit, Field(discriminator="rule")]
     tolerance: Share = Field(description="share of rejected rows above which ingest stops")
     num_samples: int = Field(ge=0, description="records expected from the pinned revision; 0 is not known")

@@ -46,7 +46,11 @@ class CaseSource(Generic[Rules]):
         fitting = self.tree.match(template)
         found = [one for one in fitting if not any(fnmatch.fnmatchcase(one[0], glob) for glob in exclude)]
         if not found and not optional:
-            raise DatasetMissing(f"no file matches {template!r}", where=str(self.tree.root), fix="gmai sources")
+            # What is there may be a link that was refused: then that is the reason.
+            reason = next((one.reason for one in self.tree.refused), "file_missing")
+            raise DatasetMissing(
+                f"{reason}: no file matches {template!r}", where=str(self.tree.root), fix="gmai sources"
+            )
         return found
 
     def said_of(self, names: Mapping[str, str], classes: Sequence[str] = ()) -> Said:

@@ -78,17 +78,25 @@ def read_case_table(root: Path, table: CaseTable) -> CaseRows:
     """
     path = resolve_inside(root, table.file)
     if not path.is_file():
-        raise DatasetMissing("table of cases is absent", where=str(path), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            "table_missing: table of cases is absent", where=str(path), fix="gmai sources; gmai sample-data"
+        )
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             delimiter = table.delimiter or ("\t" if path.suffix == ".tsv" else ",")
             found = list(csv.DictReader(handle, delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"not a table: {error}", where=str(path), fix="save it as UTF-8") from error
+        raise DataError(
+            f"table_encoding_wrong: not a table: {error}", where=str(path), fix="save it as UTF-8"
+        ) from error
     wanted = {table.key, table.label, table.sex, table.age, *table.facts} - {""}
     missing = sorted(wanted - set(found[0] if found else ()))
     if missing:
-        raise DataError(f"table has no column {missing[0]!r}", where=str(path), fix="mend the card's options")
+        raise DataError(
+            f"table_columns_missing: table has no column {missing[0]!r}",
+            where=str(path),
+            fix="mend the card's options",
+        )
     return _by_key(table, found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ def pick_records(folder: Path, count: int = PER_SOURCE) -> list[Record]:
     return [record_from_row(row) for row in iterate_rows(folder) if row["record_id"] in wanted]
 
 
-def draw_contact_sheet(records: Path, *, per_source: int = PER_SOURCE) -> bytes:
-    """Return a PNG with one row a source folder below `records`."""
-    folders = sorted(path for path in records.iterdir() if path.is_dir())
+def draw_contact_sheet(records: Path, *, per_source: int = PER_SOURCE, without: Collection[str] = ()) -> bytes:
+    """Return a PNG with one row a source folder below `records`, but those named in `without`."""
+    folders = sorted(path for path in records.iterdir() if path.is_dir() and path.name not in without)
     return draw_rows([pick_records(folder, per_source) for folder in folders])
 
 

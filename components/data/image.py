@@ -17,6 +17,8 @@ from components.data.faults import Refused
 Pixels = np.ndarray[Any, Any]  # (H, W) or (H, W, 3), uint8
 Size = tuple[int, int]  # (height, width) in pixels
 PNG_LEVEL = 6
+# Photometric interpretations of TIFF that are no grey and no RGB: palette, inks (CMYK), CIELAB
+NOT_GREY_OR_RGB = frozenset({3, 5, 8})
 # What Pillow's plugins raise for damaged files, beside the OSError and ValueError that they promise.
 DAMAGED = (SyntaxError, struct.error, IndexError, TypeError, OverflowError, AssertionError)
 
@@ -97,11 +99,14 @@ def decoding(path: Path) -> Generator[None, None, None]:
 def open_pixels(path: Path) -> Pixels:
     """Read an 8-bit image file as grey (H, W) or RGB (H, W, 3).
 
-    Raises OSError when it does not decode, Refused (an OSError) with the reasons of `decoding`.
+    Raises OSError when it does not decode, Refused (an OSError) with the reasons of `decoding`, and
+    `image_not_8_bit` for deeper grey, which Pillow would clip to white.
     """
     from PIL import Image
 
     with decoding(path), Image.open(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            raise Refused("image_not_8_bit", path.name)
         kept = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
         return np.asarray(kept)
 

@@ -16,9 +16,11 @@ from typing import Any
 
 from components.data.card import Card
 from components.data.catalog import card_files, load_cards
+from components.data.pictures_elsewhere import say_withheld, withheld_sources
 from components.data.portions import SourceJob
+from components.data.privacy import PUBLIC_KEY_WARNING, check_patient_key
 from components.data.source_update import SourceResult, read_sources
-from components.data.terms import allows, strictest_terms
+from components.data.terms import allowed_cards, strictest_terms
 from components.errors import (
     DataError,
     DatasetMissing,
@@ -32,11 +34,13 @@ def run_ingest(settings: Settings) -> None:
     """Bring `artifacts/records` up to date with the selected sources.
 
     Raises:
+        ConfigError: people are protected in a source and the patient key is the public default.
         DatasetMissing: a selected source has no folder.
         DataError: a source could not be read, or one patient is in two splits; the others are committed.
     """
     output = settings.work_root / "records"
     cards, dropped = allowed_cards(load_cards(names=settings.corpus.sources), settings.corpus.allow_noncommercial)
+    check_patient_key(cards, load_secrets())
     check_present(cards, settings.corpus.data_root)
     # The selected cards alone: another card is no input of this corpus, and must not make its records look old.
     files = card_files()
@@ -58,7 +62,7 @@ def run_ingest(settings: Settings) -> None:
             "dropped_by_terms": dropped,
             "permitted_use": strictest_terms(cards),
         }  # fmt: skip
-        log_contact_sheet(work.scratch, work.run)
+        log_contact_sheet(work.scratch, work.run, cards)
 
 
 def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[SourceJob]:
@@ -68,19 +72,11 @@ def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[S
     return [
         SourceJob(
             card=card, root=data_root / card.name, output=output / card.name, max_side=ingest.max_side,
-            shard_bytes=ingest.shard_megabytes << 20, secret=secret,
+            shard_bytes=ingest.shard_megabytes << 20, secret=secret, private=Path(ingest.private),
+            burned_in=ingest.burned_in_text,
         )
         for card in cards
     ]  # fmt: skip
-
-
-def allowed_cards(cards: Sequence[Card], allow_noncommercial: bool) -> tuple[list[Card], list[str]]:
-    """Part the cards into those whose terms allow this corpus's use and the names of those dropped.
-
-    A corpus for commercial use takes only what says yes to it; "not stated" is not a yes.
-    """
-    dropped = [card.name for card in cards if not (allow_noncommercial or allows(card, "commercial_use"))]
-    return [card for card in cards if card.name not in dropped], dropped
 
 
 def check_present(cards: Iterable[Card], data_root: Path) -> None:
@@ -123,7 +119,10 @@ def check_patients(records: Path) -> None:
 
 def summary(result: SourceResult) -> dict[str, Any]:
     """What the stage's manifest says of a source: the same whether it was read or kept."""
-    return {"digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected}
+    return {
+        "digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected,
+        "privacy": result.privacy,
+    }  # fmt: skip
 
 
 def origin_of(card: Card) -> dict[str, Any]:
@@ -139,6 +138,7 @@ def print_results(results: Sequence[SourceResult]) -> None:
     from rich.table import Table
 
     table = Table("source", "modality", "read", "kept", "rejected", "seconds", "", title="ingest")
+    table.caption = PUBLIC_KEY_WARNING if load_secrets().has_public_key else None
     table.columns[-1].no_wrap = True
     for r in results:
         part = f"read {r.portions_read} of {r.portions} portions" if r.portions > 1 else "read"
@@ -148,13 +148,15 @@ def print_results(results: Sequence[SourceResult]) -> None:
     Console().print(table)
 
 
-def log_contact_sheet(records: Path, run: Any) -> None:
-    """Hand the run a picture of sample images with their labels and boxes."""
+def log_contact_sheet(records: Path, run: Any, cards: Sequence[Card]) -> None:
+    """Hand the run a picture of sample images with their labels and boxes, of the sources that may be there."""
     import tempfile
 
     from components.data.contact_sheet import draw_contact_sheet
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.png"
-        path.write_bytes(draw_contact_sheet(records))
+        withheld = withheld_sources(run, cards)
+        path.write_bytes(draw_contact_sheet(records, without=withheld))
+        say_withheld(run, withheld)
         run.log_artifact(path)

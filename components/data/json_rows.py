@@ -71,7 +71,11 @@ class _Scanner:
     def fail(self, what: str, *, at: int | None = None) -> NoReturn:
         """Raise DataError with the line that was reached."""
         line = self.line + self.text.count("\n", 0, self.at if at is None else at)
-        raise DataError(f"not JSON: {what}", where=f"{self.relative}, line {line}", fix="fetch or mend the file")
+        raise DataError(
+            f"json_malformed: not JSON: {what}",
+            where=f"{self.relative}, line {line}",
+            fix="fetch or mend the file",
+        )
 
     def peek(self) -> str:
         """Return the next character that is not a space, "" at the end."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.faults import Refused
 from components.data.volume_records import check_unpacked
 from components.data.volumes import RAS_FROM_LPS
 
@@ -88,7 +89,23 @@ def _data_file(path: Path, header: Mapping[str, str], data_start: int) -> tuple[
         return path, data_start
     if PurePosixPath(name).name != name or "%" in name or name.upper().startswith("LIST"):
         raise OSError(f"MetaImage data file {name!r} is not one file beside its header")
-    return path.parent / name, max(0, int(header.get("HeaderSize", "0")))
+    return file_beside(path, name), max(0, int(header.get("HeaderSize", "0")))
+
+
+def file_beside(header: Path, name: str) -> Path:
+    """Return the data file that a header names; Refused (`link_cyclic`, `link_leaves_source`) for a bad link."""
+    beside = header.parent / name
+    if beside.is_symlink():
+        try:
+            target = beside.resolve(strict=True)
+        except FileNotFoundError:
+            raise Refused("file_missing", name) from None
+        except (OSError, RuntimeError) as error:  # Python before 3.13 tells a loop by a RuntimeError
+            raise Refused("link_cyclic", name) from error
+        # Where the source's root is, is not known here: nothing above the header is reached.
+        if not target.is_relative_to(header.parent.resolve()):
+            raise Refused("link_leaves_source", name)
+    return beside
 
 
 def _inflate(file: Path, start: int, num_bytes: int) -> bytes:

@@ -46,7 +46,7 @@ def iterate_parquet(
                     yield from _rows(batches, relative, group, images, names)
             except (pa.ArrowException, OSError) as error:
                 raise DataError(
-                    f"not a whole Parquet file: {error}", where=relative, fix="fetch it again"
+                    f"parquet_unreadable: not a whole Parquet file: {error}", where=relative, fix="fetch it again"
                 ) from error
 
 
@@ -54,7 +54,8 @@ def _check_columns(found: list[str], wanted: list[str], relative: str) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise CardInvalid(
-            f"no column {', '.join(missing)}; the file has: {', '.join(found)}", where=relative,
+            f"table_columns_missing: no column {', '.join(missing)}; the file has: {', '.join(found)}",
+            where=relative,
             fix="mend the card's columns",
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from components.data.faults import Refused
-from components.data.reading import find_files, resolve_inside
+from components.data.reading import find_files, name_of, resolve_inside
 from components.errors import CardInvalid, DataError
 
 FIELD = re.compile(r"\{([^{}]+)\}")
@@ -57,7 +57,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def locate(root: Path, template: str, values: Mapping[str, str]) -> list[Path]:
     """List the files that a filled template names, in name order; without `*` in it, at most one.
 
-    Raises Refused: `path_escapes_source` for an absolute path, `..` or a link that leads out.
+    Raises Refused: `path_escapes_source` for an absolute path, `..` or a link that leads out, `link_cyclic`.
     """
     is_glob = "*" in template
     relative = fill(template, {key: glob.escape(value) for key, value in values.items()} if is_glob else values)
@@ -66,7 +66,7 @@ def locate(root: Path, template: str, values: Mapping[str, str]) -> list[Path]:
     try:
         inside = [resolve_inside(root, path.relative_to(root).as_posix()) for path in found]
     except DataError as error:
-        raise Refused("path_escapes_source", relative) from error
+        raise Refused(name_of(error), relative) from error
     return [path for path in inside if path.is_file()]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from components.data.faults import Refused
 from components.data.image import store
-from components.data.reading import UNREADABLE, Rejection, find_files, reason_of, resolve_inside
+from components.data.reading import UNREADABLE, Rejection, find_files, name_of, reason_of, resolve_inside
 from components.data.row_mapping import (
     check_path,
 )
@@ -74,7 +74,7 @@ def read_picture(root: Path, relative: str) -> bytes:
             raise Refused("file_too_large")
         return path.read_bytes()
     except DataError as error:
-        raise Refused("path_escapes_source") from error
+        raise Refused(name_of(error)) from error
     except NotADirectoryError as error:
         raise Refused("file_missing") from error
     except OSError as error:
@@ -127,7 +127,9 @@ def _zip_members(path: Path, relative: str) -> Iterator[Member]:
                 if not info.is_dir():
                     yield Member(relative, info.filename, info.file_size, lambda i=info: archive.read(i))
     except zipfile.BadZipFile as error:
-        raise DataError(f"zip file is broken: {error}", where=relative, fix="fetch it again") from error
+        raise DataError(
+            f"archive_unreadable: zip file is broken: {error}", where=relative, fix="fetch it again"
+        ) from error
 
 
 def _tar_members(path: Path, relative: str) -> Iterator[Member]:
@@ -139,7 +141,9 @@ def _tar_members(path: Path, relative: str) -> Iterator[Member]:
                 elif not info.isdir():
                     yield Member(relative, info.name, info.size, _refuse_link)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"tar file is broken: {error}", where=relative, fix="fetch it again") from error
+        raise DataError(
+            f"archive_unreadable: tar file is broken: {error}", where=relative, fix="fetch it again"
+        ) from error
 
 
 def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

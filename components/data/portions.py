@@ -20,11 +20,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from components.data.burned_in import Screen, screen_samples
 from components.data.card import Card
 from components.data.catalog import find_reader
-from components.data.reading import ReadContext, Rejection
+from components.data.hidden_paths import HeldNames, PrivateNames, hide_path
+from components.data.privacy import keep_names, open_screen
+from components.data.reading import ReadContext, Rejection, hide_rejections
 from components.errors import DataError
 from components.records import Record, record_schema, stable_id, to_rows
+from components.settings import BurnedInText
 from components.tracking.commit import folder_aside, write_json
 from components.tracking.digest import digest_json
 from components.tracking.tables import ShardWriter
@@ -44,6 +48,8 @@ class SourceJob:
     max_side: int
     shard_bytes: int
     secret: bytes
+    private: Path = Path("var/private")
+    burned_in: BurnedInText = BurnedInText()
 
     @property
     def store(self) -> Path:
@@ -84,7 +90,9 @@ def list_units(job: SourceJob) -> Units:
         asked.append((unit, tuple(own)))
         return False
 
-    rest = list(reader.read(job.root, job.card, ReadContext(job.max_side, job.secret, note)))
+    with keep_names(job.card, job.private, "units") as names:
+        context = ReadContext(job.max_side, job.secret, names=names, choose=note)
+        rest = list(hide_rejections(reader.read(job.root, job.card, context), job.card, context))
     refused = tuple(sample for sample in rest if isinstance(sample, Rejection))
     assert len(refused) == len(rest), f"reader {job.card.reader} made a record that it did not ask for"
     own = dict(asked)
@@ -124,43 +132,101 @@ def _portion(
     return Portion(digest_json([shared, content]), tuple(units), paths)
 
 
+@dataclass
+class Found:
+    """What de-identification found in a portion: texts scrubbed by kind, images looked at and hit by modality."""
+
+    scrubbed: Counter[str] = field(default_factory=Counter)
+    looked_at: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what another portion's manifest says."""
+        for name in ("scrubbed", "looked_at", "hits"):
+            getattr(self, name).update(other[name])
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return plain, sorted counts."""
+        names = ("scrubbed", "looked_at", "hits")
+        return {name: dict(sorted((k, n) for k, n in getattr(self, name).items() if n)) for name in names}
+
+
 def read_portions(job: SourceJob, portions: Sequence[Portion]) -> None:
     """Read neighbouring portions in one go; each is committed to the job's store as soon as it is read."""
-    reader = find_reader(job.card.reader)
-    if portions[0].is_whole:
-        whole = reader.read(job.root, job.card, ReadContext(job.max_side, job.secret))
-        write_portion(job, portions[0], whole)
-        return
+    reader, screen = find_reader(job.card.reader), open_screen(job.burned_in)
     chosen = {unit for portion in portions for unit in portion.units}
+    is_whole = portions[0].is_whole
     place = {path: number for number, portion in enumerate(portions) for path in portion.paths}
-    context = ReadContext(job.max_side, job.secret, lambda unit, _: unit in chosen)
-    samples = reader.read(job.root, job.card, context)
-    mine = ((place_of(sample, job.card, place), sample) for sample in samples)
+    hidden = {hide_path(path, job.card, job.secret): number for path, number in place.items()}
+    choose = None if is_whole else lambda unit, _: unit in chosen
+    names = HeldNames()
+    context = ReadContext(job.max_side, job.secret, names=names, choose=choose)
+    found = with_asides(reader.read(job.root, job.card, context), context.scrubbed, names)
+    mine = ((0 if is_whole else _place_of(made.sample, job.card, place, hidden), made) for made in found)
     left = dict(enumerate(portions))
     for number, group in groupby(mine, key=lambda item: item[0]):
         if number is not None:
-            write_portion(job, left.pop(number), (sample for _, sample in group))
+            write_portion(job, left.pop(number), (made for _, made in group), screen)
     for portion in left.values():
-        write_portion(job, portion, ())
+        write_portion(job, portion, (), screen)
 
 
-def place_of(sample: Sample, card: Card, place: Mapping[str, int]) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A sample, what was scrubbed to make it, and the private names that it hides."""
+
+    sample: Sample
+    scrubbed: Counter[str]
+    names: list[tuple[str, str]]
+
+
+def with_asides(samples: Iterator[Sample], scrubbed: Counter[str], names: HeldNames) -> Iterator[Made]:
+    """Yield each sample with what came up while it was made, of a counter and names that grow meanwhile."""
+    before, total = Counter(scrubbed), scrubbed.total()
+    for sample in samples:
+        found: Counter[str] = Counter()
+        if scrubbed.total() != total:
+            found = scrubbed - before
+            before, total = Counter(scrubbed), scrubbed.total()
+        yield Made(sample, found, names.take())
+
+
+def _place_of(sample: Sample, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
     """Return the number of the portion that a sample's path belongs to, or None; `#` parts a file and its part."""
-    where = sample.source_path.removeprefix(f"{card.name}/") if isinstance(sample, Record) else sample.where
+    if isinstance(sample, Record):
+        return hidden.get(sample.source_path.removeprefix(f"{card.name}/"))
+    where = sample.where
     while where and where not in place:
         where = where.rpartition("#")[0]
     return place.get(where)
 
 
-def write_portion(job: SourceJob, portion: Portion, samples: Any) -> None:
-    """Write a portion's shards, its rejections and how many there are."""
+def write_portion(job: SourceJob, portion: Portion, samples: Iterable[Made], screen: Screen | None) -> None:
+    """Write a portion's shards, its rejections, and how many there are."""
     refused: list[Rejection] = []
-    with folder_aside(job.store / portion.digest) as scratch:
+    found = Found()
+    own = screen and Screen(screen.options, screen.reader)
+    part = "" if portion.is_whole else portion.digest[:16]
+    with folder_aside(job.store / portion.digest) as scratch, keep_names(job.card, job.private, part) as names:
+        context = ReadContext(job.max_side, job.secret, names=names)
+        counted = _counted(samples, found.scrubbed, names)
+        told = screen_samples(hide_rejections(counted, job.card, context), own)
         with ShardWriter(scratch, record_schema(), shard_bytes=job.shard_bytes) as writer:
-            for row in to_rows(keep_records(samples, refused)):
+            for row in to_rows(keep_records(told, refused)):
                 writer.write(row)
         write_refused(scratch, refused)
-        write_json(scratch / "manifest.json", {"kept": writer.num_rows, **counts_of(refused)})
+        if own is not None:
+            found.looked_at, found.hits = own.looked_at, own.hits
+        content = {"kept": writer.num_rows, **counts_of(refused), **found.counts()}
+        write_json(scratch / "manifest.json", content)
+
+
+def _counted(made: Iterable[Made], scrubbed: Counter[str], names: PrivateNames) -> Iterator[Sample]:
+    for one in made:
+        scrubbed.update(one.scrubbed)
+        for hidden, stated in one.names:
+            names.note(hidden, stated)
+        yield one.sample
 
 
 def keep_records(samples: Any, refused: list[Rejection]) -> Iterator[Record]:
@@ -220,25 +286,27 @@ def waiting(job: SourceJob, portions: Sequence[Portion]) -> list[Portion]:
     ]
 
 
-def assemble(job: SourceJob, portions: Sequence[Portion], scratch: Path) -> tuple[int, list[Rejection]]:
+def assemble(job: SourceJob, portions: Sequence[Portion], scratch: Path) -> tuple[int, list[Rejection], Found]:
     """Link every portion into `scratch`, as shards or, where there are several, a folder each.
 
     Returns:
-        How many records there are, and all rejections in order.
+        How many records there are, all rejections in order, and what de-identification found.
 
     Raises:
         DataError: a portion is gone since it was read.
     """
-    there, kept, refused = committed_portions(job.output), 0, []
+    there, kept, refused, found = committed_portions(job.output), 0, [], Found()
     for number, portion in enumerate(portions):
         folder = there.get(portion.digest, job.store / portion.digest)
         if not (folder / "manifest.json").is_file():
             raise DataError("a portion is gone since it was read", where=str(folder), fix="gmai ingest")
         target = scratch if portion.is_whole else scratch / folder_name(number)
         link_files(folder, target)
-        kept += json.loads((folder / "manifest.json").read_text())["kept"]
+        counts = json.loads((folder / "manifest.json").read_text())
+        kept += counts["kept"]
+        found.add(counts)
         refused += read_refused(folder)
-    return kept, refused
+    return kept, refused, found
 
 
 def link_files(folder: Path, target: Path) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import fnmatch
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -22,7 +23,9 @@ from pydantic import BaseModel, ValidationError
 from components.data.card import Card, FixedSplit, explain
 from components.data.deidentify import keyed_hash
 from components.data.faults import Refused
+from components.data.hidden_paths import PrivateNames, hide_part, hide_path, hide_where
 from components.data.image import difference_hash, encode_png, pixel_hash
+from components.data.scrub import scrub, scrub_questions
 from components.errors import CardInvalid, DataError, DatasetMissing
 from components.records import NOT_STATED, SPLITS, Record, Region, SourceQuestion, stable_id
 
@@ -56,18 +59,22 @@ class Rejection:
 class ReadContext:
     """What every reader needs beside its card: the longest stored side in pixels and the patient key.
 
-    `choose` decides which units a reading takes (`portions.py`); without it, all.
+    `scrubbed` counts what `finish` takes out of texts, by kind; `names` keeps what hidden paths stand for;
+    `choose` decides which units a reading takes (`portions.py`), without it all.
     """
 
     max_side: int
     secret: bytes
+    scrubbed: Counter[str] = field(default_factory=Counter)
+    names: PrivateNames = field(default_factory=PrivateNames)
     choose: Callable[[str, Iterable[str]], bool] | None = None
 
     def takes(self, unit: str, own: Iterable[str] = ()) -> bool:
         """Tell whether this reading wants the samples of a unit, before anything of it is decoded.
 
         `unit` is the path inside the source that they are said of; `own` are further files that no other unit
-        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in the order in which it yields them.
+        needs, looked at only while units are listed. A reader with `PORTIONS = True` asks this of every unit, in
+        the order in which it yields them.
         """
         return self.choose is None or self.choose(unit, own)
 
@@ -123,10 +130,21 @@ def resolve_inside(root: Path, relative: str) -> Path:
     try:
         stays = path.resolve().is_relative_to(root.resolve())
     except RuntimeError as error:  # Python's word for a loop of links
-        raise DataError(f"path is a loop of links: {relative!r}", where=str(root), fix="mend the link") from error
+        raise DataError(
+            f"link_cyclic: path is a loop of links: {relative!r}", where=str(root), fix="mend the link"
+        ) from error
     if PurePosixPath(relative).is_absolute() or not stays:
-        raise DataError(f"path leaves its source: {relative!r}", where=str(root), fix="mend the card or the link")
+        raise DataError(
+            f"path_escapes_source: path leaves its source: {relative!r}",
+            where=str(root),
+            fix="mend the card or the link",
+        )
     return path
+
+
+def name_of(error: DataError) -> str:
+    """Return the reason with which an error's message begins, as `resolve_inside` writes it."""
+    return error.what.partition(":")[0]
 
 
 def find_files(root: Path, pattern: str) -> list[Path]:
@@ -137,8 +155,14 @@ def find_files(root: Path, pattern: str) -> list[Path]:
     resolve_inside(root, pattern)
     found = [resolve_inside(root, path.relative_to(root).as_posix()) for path in sorted(root.glob(pattern))]
     files = [path for path in found if path.is_file()]
+    for path in found:
+        if not path.is_file() and path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve()):
+            told = f"link_cyclic: a link to a folder above it: {path.name!r}"
+            raise DataError(told, where=str(root), fix="mend the link")
     if not files:
-        raise DatasetMissing(f"no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            f"file_missing: no file matches {pattern!r}", where=str(root), fix="gmai sources; gmai sample-data"
+        )
     return files
 
 
@@ -177,9 +201,25 @@ def split_of(card: Card, path: str, patient: str) -> str:
     return "validation" if drawn < rule.train + rule.validation else "test"
 
 
-def record_id_of(card: Card, path: str, part: str) -> str:
-    """The stable id of a record: source, path inside it, part."""
-    return stable_id(card.name, path, part)
+def record_id_of(card: Card, path: str, part: str, secret: bytes) -> str:
+    """The stable id of a record: source, path inside it, part; of a protected source, of the hidden path.
+
+    A plain hash of a person's name could be found by trying names.
+    """
+    return stable_id(card.name, hide_path(path, card, secret), hide_part(part, card, secret))
+
+
+def hide_rejections(
+    samples: Iterator[Record | Rejection], card: Card, context: ReadContext
+) -> Iterator[Record | Rejection]:
+    """Pass a reader's samples on, the places of its rejections as they may be written (`hidden_paths`)."""
+    for sample in samples:
+        if not isinstance(sample, Rejection):
+            yield sample
+            continue
+        hidden = hide_where(sample.where, card, context.secret)
+        context.names.note(hidden, sample.where)
+        yield replace(sample, where=hidden)
 
 
 def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection:
@@ -189,11 +229,14 @@ def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection
     reason = _fault(draft, card) or ("" if patient else "patient_unknown")
     if reason:
         return Rejection(where, reason)
+    draft = _scrubbed(draft, card, context)
     namespace = card.patient.namespace or card.name
+    hidden = hide_path(draft.path, card, context.secret)
+    context.names.note(hidden, draft.path)
     return Record(
-        record_id=record_id_of(card, draft.path, draft.part),
+        record_id=record_id_of(card, draft.path, draft.part, context.secret),
         source=card.name,
-        source_path=f"{card.name}/{draft.path}",
+        source_path=f"{card.name}/{hidden}",
         image=encode_png(draft.pixels),
         image_format="PNG",
         width=draft.pixels.shape[1],
@@ -212,6 +255,23 @@ def finish(draft: Draft, card: Card, context: ReadContext) -> Record | Rejection
         facts=tuple(sorted({**card.facts, **dict(draft.facts)}.items())),
         **{name: getattr(draft, name) for name in _COPIED},
     )
+
+
+def _scrubbed(draft: Draft, card: Card, context: ReadContext) -> Draft:
+    """Return the draft with every free text of the source scrubbed; what was found is counted in the context."""
+    patient = patient_name(card, draft.path, draft.patient) if card.patient.rule in ("pattern", "folder") else ""
+    known = tuple(filter(None, (draft.patient, PurePosixPath(patient).name)))
+
+    def clean(text: str) -> str:
+        told, found = scrub(text, known) if text else (text, Counter())
+        context.scrubbed.update(found)
+        return told
+
+    return replace(
+        draft, text=clean(draft.text), comparison=clean(draft.comparison),
+        questions=scrub_questions(draft.questions, known, context.scrubbed),
+        facts=tuple((name, clean(value)) for name, value in draft.facts),
+    )  # fmt: skip
 
 
 _COPIED = (

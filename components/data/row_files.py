@@ -122,7 +122,8 @@ def _iterate_file(path: Path, relative: str, table: Table, needed: tuple[str, ..
                 yield Rejection(relative, "file_empty")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"not {table.encoding} text: {error.reason} at byte {error.start} of a block", where=relative,
+            f"table_encoding_wrong: not {table.encoding} text: {error.reason} at byte {error.start} of a block",
+            where=relative,
             fix="state the table's `encoding` in the card",
         ) from error  # fmt: skip
     except (EOFError, gzip.BadGzipFile) as error:
@@ -197,6 +198,7 @@ def _check_header(header: list[str], relative: str, needed: tuple[str, ...]) -> 
     missing = [name for name in needed if name and name not in header]
     if missing:
         raise CardInvalid(
-            f"no column {', '.join(missing)}; the header has: {', '.join(header)[:300] or 'nothing'}",
+            f"table_columns_missing: no column {', '.join(missing)}; "
+            f"the header has: {', '.join(header)[:300] or 'nothing'}",
             where=f"{relative}, line 1", fix="mend the card's columns, or state the table's `delimiter`",
         )  # fmt: skip

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.data.catalog import load_cards
-from components.data.ingest import allowed_cards
+from components.data.terms import allowed_cards
 from components.errors import ChecksumMismatch, DataError, DatasetMissing
 from components.settings import Settings
 from components.tracking.commit import folder_aside

@@ -1,8 +1,8 @@
 """Whole-slide TIFF (tiled or striped, Aperio, Philips, plain) read by regions, never whole.
 
 A level is one page of the pyramid; only the tiles of the file that a region touches are decoded, and a few are
-kept for the next region. Refused, by name: `slide_level_missing`,
-`image_not_8_bit`, `slide_not_tiled` (one piece of the file is over half a gigabyte).
+kept for the next region. Refused, by name: `slide_level_missing`, `image_not_8_bit`, `image_not_a_picture` (a
+palette or inks), `slide_not_tiled` (one piece of the file is over half a gigabyte).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from components.data.faults import Refused
+from components.data.image import NOT_GREY_OR_RGB
 
 Array = np.ndarray[Any, Any]
 AMOUNTS = ((0.9, "almost all tissue"), (0.6, "mostly tissue"), (0.3, "about half tissue"), (0.0, "little tissue"))
@@ -110,6 +111,8 @@ def open_slide(path: Path, level: int = 0) -> Generator[SlideLevel]:
                 rows, columns = page.tilelength, page.tilewidth
             if float(min(rows, page.imagelength)) * columns * page.samplesperpixel > MAX_SEGMENT_BYTES:
                 raise Refused("slide_not_tiled")
+            if page.photometric in NOT_GREY_OR_RGB:
+                raise Refused("image_not_a_picture")
             if page.dtype != np.uint8 or page.planarconfig != 1:
                 raise Refused("image_not_8_bit")
             segment = lru_cache(maxsize=KEPT_SEGMENTS)(partial(_decode, page))

@@ -16,9 +16,11 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from components.data.burned_in import screen_samples
 from components.data.catalog import find_reader
 from components.data.portions import Sample, SourceJob
-from components.data.reading import ReadContext, Rejection
+from components.data.privacy import open_screen
+from components.data.reading import ReadContext, Rejection, hide_rejections
 from components.records import Record, stable_id
 
 NUM_RECORDS = 10
@@ -52,9 +54,11 @@ def look_into(job: SourceJob, *, count: int = NUM_RECORDS) -> Look:
     """
     chosen = draw_units(job, count)
     choose = (lambda unit, _: unit in chosen) if chosen else None
-    samples = find_reader(job.card.reader).read(job.root, job.card, ReadContext(job.max_side, job.secret, choose))
+    context = ReadContext(job.max_side, job.secret, choose=choose)
+    samples = find_reader(job.card.reader).read(job.root, job.card, context)
+    told = screen_samples(hide_rejections(samples, job.card, context), open_screen(job.burned_in))
     look, held = Look(), dict[str, dict[str, list[Record]]]()
-    for sample in _bounded(samples):
+    for sample in _bounded(told):
         if isinstance(sample, Rejection):
             look.reasons[sample.reason] += 1
             look.refused += [sample] if len(look.refused) < MOST_REFUSED else []
@@ -88,7 +92,7 @@ def draw_units(job: SourceJob, count: int) -> frozenset[str]:
         return False
 
     if getattr(reader, "PORTIONS", False):
-        for _ in reader.read(job.root, job.card, ReadContext(job.max_side, job.secret, note)):
+        for _ in reader.read(job.root, job.card, ReadContext(job.max_side, job.secret, choose=note)):
             pass
     tops: dict[str, list[list[str]]] = {}
     for folder in sorted(folders, key=stable_id):

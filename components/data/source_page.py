@@ -16,12 +16,13 @@ from components.data.catalog import find_reader, load_cards
 from components.data.contact_sheet import draw_record
 from components.data.image import encode_png
 from components.data.ingest import check_present, make_jobs
+from components.data.privacy import check_patient_key, quiet_libraries
 from components.data.reading import parse_options
 from components.data.source_list import terms_in_words
 from components.data.source_look import Look, look_into
 from components.errors import DataError
 from components.records import Record
-from components.settings import Settings
+from components.settings import Settings, load_secrets
 from components.tracking.commit import write_bytes
 
 PAGES = Path("var/source_check")
@@ -37,6 +38,7 @@ def check_source(settings: Settings, name: str, *, pages: Path = PAGES) -> None:
     Raises:
         CardInvalid: the card or its options do not fit.
         DatasetMissing: its files are not here.
+        ConfigError: its people are protected and the patient key is the public default.
         DataError: no record could be read; the page with the reasons is there all the same.
     """
     path, look = write_source_page(settings, name, pages=pages)
@@ -54,7 +56,9 @@ def write_source_page(settings: Settings, name: str, *, pages: Path = PAGES) -> 
     """Read ten records of a card (by name, or its YAML file) and write their page; raises as `check_source`."""
     card = _find_card(name)
     check_present([card], settings.corpus.data_root)
-    look = look_into(make_jobs(settings, [card], pages)[0])
+    check_patient_key([card], load_secrets())
+    with quiet_libraries():
+        look = look_into(make_jobs(settings, [card], pages)[0])
     path = pages / f"{card.name}.html"
     write_bytes(path, render_page(card, look).encode())
     return path, look

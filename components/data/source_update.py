@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from components.data.backends import Call, pool
 from components.data.card import Card
 from components.data.catalog import find_reader
 from components.data.deidentify import keyed_hash
+from components.data.hidden_paths import files_of, hide_message
 from components.data.portions import (
     ALL,
+    Found,
     Portion,
     SourceJob,
     assemble,
@@ -32,6 +34,7 @@ from components.data.portions import (
     waiting,
     write_refused,
 )
+from components.data.privacy import open_screen, privacy_stamp, quiet_libraries
 from components.data.reading import Rejection, resolve_inside
 from components.errors import ChecksumMismatch, DatasetMissing, ProjectError, TooManyRejected
 from components.tracking.commit import folder_aside, write_json
@@ -41,14 +44,16 @@ CODE = Path(__file__).parent
 # What decides records beside the source's own reader. Whoever adds a shared module to this room adds it here;
 # a test compares this with the readers' imports.
 SHARED_CODE = (
-    "annotation_files", "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables", "deidentify",
-    "delimited", "dialogue", "dicom", "dicom_frames", "dicom_references", "dicom_volumes", "faults", "image",
-    "json_rows", "json_stream", "label_canvas", "markup", "mask_codes", "masks", "metaimage", "mimic_studies",
-    "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths", "picture_files", "pictures",
-    "question_rows", "reading", "report_text", "row_files", "row_mapping", "row_store", "said_rows", "segments",
-    "slices", "slide_shapes", "slides", "spreadsheet", "tables", "text_records", "tiles", "volume_files",
-    "volume_records", "volumes", "windows",
+    "annotation_files", "boxes", "card", "case_labels", "case_paths", "case_source", "case_tables",
+    "deidentify", "delimited", "dialogue", "dicom", "dicom_frames", "dicom_references", "dicom_volumes",
+    "faults", "hidden_paths", "image", "json_rows", "json_stream", "label_canvas", "markup", "mask_codes",
+    "masks", "metaimage", "mimic_studies", "open_i_xml", "outlines", "parquet_rows", "path_classes", "paths",
+    "picture_files", "pictures", "question_rows", "reading", "report_text", "row_files", "row_mapping",
+    "row_store", "said_rows", "scrub", "segments", "slices", "slide_shapes", "slides", "spreadsheet", "tables",
+    "terms", "text_records", "tiles", "volume_files", "volume_records", "volumes", "windows",
 )  # fmt: skip
+# What decides them after the reader.
+SCREENING_CODE = ("burned_in",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class SourceResult:
     portions: int = 1
     portions_read: int = 0
     error: str = ""
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +104,13 @@ def digests_below(root: Path) -> dict[str, tuple[str, int]]:
 
 def basis_of(job: SourceJob) -> dict[str, Any]:
     """Return everything beside the raw files that decides a source's records."""
-    code = [*(CODE / f"{name}.py" for name in SHARED_CODE), CODE / "readers" / f"{job.card.reader}.py"]
+    shared = (CODE / f"{name}.py" for name in (*SHARED_CODE, *SCREENING_CODE))
+    code = [*shared, CODE / "readers" / f"{job.card.reader}.py"]
     return {
         "card": job.card.model_dump(mode="json"),
         "reader": find_reader(job.card.reader).VERSION,
         "code": [digest_file(path) for path in (*code, CODE.parent / "records.py")],
-        "settings": [job.max_side, job.shard_bytes],
+        "settings": [job.max_side, job.shard_bytes, job.burned_in.model_dump(mode="json")],
         "key": keyed_hash(job.secret, "digest of the key"),
     }
 
@@ -126,7 +133,7 @@ def make_plan(job: SourceJob) -> Plan:
         check_checksums(job.card, job.root)
         portions, refused = portions_of(job, files, digest)
     except ProjectError as error:
-        return Plan("", error=str(error))
+        return Plan("", error=hide_message(str(error), job.root, job.card, job.secret))
     seconds = time.perf_counter() - started
     return Plan(digest, portions, tuple(waiting(job, portions)), refused, seconds)
 
@@ -136,7 +143,8 @@ def portions_of(
 ) -> tuple[tuple[Portion, ...], tuple[Rejection, ...]]:
     """Cut a source into portions; a small one, or one whose reader does not allow it, is one portion."""
     if sum(size for _, size in files.values()) > job.shard_bytes:
-        units = list_units(job)
+        with quiet_libraries():
+            units = list_units(job)
         if units.own:
             return tuple(cut(units, files, basis_of(job), portion_bytes=job.shard_bytes)), units.refused
     return (Portion(digest, (ALL,)),), ()
@@ -146,9 +154,10 @@ def read_some(job: SourceJob, portions: Sequence[Portion]) -> Reading:
     """Read some portions of a source; a ProjectError becomes the result's error."""
     started = time.perf_counter()
     try:
-        read_portions(job, portions)
+        with quiet_libraries():
+            read_portions(job, portions)
     except ProjectError as error:
-        return Reading(0.0, str(error))
+        return Reading(0.0, hide_message(str(error), job.root, job.card, job.secret))
     return Reading(time.perf_counter() - started)
 
 
@@ -162,20 +171,35 @@ def runs_of(portions: Sequence[Portion], number: int) -> list[Sequence[Portion]]
 def commit_source(job: SourceJob, plan: Plan) -> dict[str, Any]:
     """Put a source's portions together and make them its output; raises TooManyRejected."""
     with folder_aside(job.output) as scratch:
-        kept, found = assemble(job, plan.portions, scratch)
-        refused = [*plan.refused, *found]
+        kept, read, found = assemble(job, plan.portions, scratch)
+        refused = [*plan.refused, *read]
         counted = counts_of(refused)
         check_tolerance(job.card, kept=kept, reasons=Counter(counted["rejected"]))
         write_refused(scratch, refused)
         several = {} if plan.portions[0].is_whole else {"portions": [portion.digest for portion in plan.portions]}
         manifest = {
             "source": job.card.name, "digest": plan.digest, "read": kept + len(refused), "kept": kept,
-            **counted, **several,
+            **counted, **several, "privacy": privacy_stamp(job.card, found.scrubbed, _burned_in(job, found)),
         }  # fmt: skip
         (scratch / "manifest.json").unlink(missing_ok=True)
         write_json(scratch / "manifest.json", manifest)
     shutil.rmtree(job.store, ignore_errors=True)
+    forget_names(job, plan.portions)
     return manifest
+
+
+def _burned_in(job: SourceJob, found: Found) -> dict[str, Any] | None:
+    screen = open_screen(job.burned_in)
+    return replace(screen, looked_at=found.looked_at, hits=found.hits).counts() if screen else None
+
+
+def forget_names(job: SourceJob, portions: Sequence[Portion]) -> None:
+    """Remove the private names of portions that are no longer there."""
+    kept = {f"{job.card.name}.{part}.jsonl" for part in ("units", *(portion.digest[:16] for portion in portions))}
+    kept = {f"{job.card.name}.jsonl"} if portions[0].is_whole else kept
+    for path in files_of(job.private, job.card.name):
+        if path.name not in kept:
+            path.unlink()
 
 
 def update_source(job: SourceJob) -> SourceResult:
@@ -193,13 +217,14 @@ def finish_source(job: SourceJob, plan: Plan, readings: Sequence[Reading]) -> So
         if manifest is None and not error:
             manifest = commit_source(job, plan)
     except ProjectError as refusal:
-        error = str(refusal)
+        error = hide_message(str(refusal), job.root, job.card, job.secret)
     if error or manifest is None:
         return SourceResult(name, modality, error=error)
     return SourceResult(
         name, modality, read=manifest["read"], kept=manifest["kept"], rejected=manifest["rejected"],
         digest=plan.digest, seconds=plan.seconds + sum(reading.seconds for reading in readings),
         was_kept=plan.manifest is not None, portions=max(1, len(plan.portions)), portions_read=len(plan.waiting),
+        privacy=manifest["privacy"],
     )  # fmt: skip
 
 

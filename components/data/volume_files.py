@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.data.faults import Refused
-from components.data.metaimage import read_metaimage
+from components.data.metaimage import file_beside, read_metaimage
 from components.data.volume_records import (
     check_unpacked,
 )
@@ -130,6 +130,8 @@ def _open_nrrd(path: Path) -> tuple[Array, Mapping[str, Any]]:
         beside = str(header.get("data file", header.get("datafile", "")))
         if PurePosixPath(beside).name != beside or beside.upper().startswith("LIST"):
             raise OSError(f"NRRD data file {beside!r} is not one file beside its header")
+        if beside:
+            file_beside(path, beside)
         check_unpacked(float(np.prod(np.asarray(header["sizes"], dtype=np.float64))), 2)
         return nrrd.read(str(path))
     except nrrd.NRRDError as error:

@@ -78,12 +78,16 @@ def check_sourced(text: str, *, where: str) -> str:
     return text.replace(OPEN, "").replace(CLOSE, "")
 
 
-def model_card(artefacts: Artefacts, *, model: str, scores: str) -> str:
-    """Write the model card from the model's manifest and the metrics file, both by name."""
+def model_card(artefacts: Artefacts, *, model: str, scores: str, use: str = "permitted_use.json") -> str:
+    """Write the model card from the model's manifest, the metrics file and its permitted use, all by name."""
     lines = [
         "# Model card",
         "A vision-language model for questions about medical images, trained by this pipeline.",
         "## Training", *_table(_rows_below(artefacts, model, "details")),
+        "## Permitted use",
+        "The strictest terms of the sources it was trained on; what they do not state is forbidden.",
+        *_table(_rows_below(artefacts, use, "permitted_use")),
+        *_table(artefacts.row("trained on", use, "sources") for _ in (artefacts.value(use, "sources") or ())[:1]),
         "## Image minus blind",
         "How much better the model answers with a patient's image than with another patient's.",
         *_blind(artefacts, scores),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.exams import MODEL
+from components.evaluation.metrics_choice import Bin, calibration_bins, calibration_gap
 from components.records import Prediction
 
-BINS = 10
 MOST_ANSWERS = 8
 OTHER, UNREAD = "(other)", "(not read)"
 
@@ -20,23 +20,16 @@ OTHER, UNREAD = "(other)", "(not read)"
 def calibration(predictions: Sequence[Prediction]) -> list[dict[str, float]]:
     """Bin the model's chosen answers by confidence: mean confidence, accuracy and n of each bin in use."""
     rows = [row for row in predictions if row.system == MODEL and row.confidence >= 0]
-    bins: dict[int, list[Prediction]] = {}
-    for row in rows:
-        bins.setdefault(min(BINS - 1, int(row.confidence * BINS)), []).append(row)
     return [
-        {
-            "confidence": round(float(np.mean([row.confidence for row in found])), 6),
-            "accuracy": round(float(np.mean([row.score for row in found])), 6),
-            "n": len(found),
-        }
-        for _, found in sorted(bins.items())
+        {"confidence": round(one.confidence, 6), "accuracy": round(one.accuracy, 6), "n": one.n}
+        for one in calibration_bins([row.confidence for row in rows], [row.score for row in rows])
     ]
 
 
 def calibration_error(bins: Sequence[Mapping[str, float]]) -> float:
-    """Return the expected calibration error: mean gap between confidence and accuracy, weighted by n."""
-    total = sum(row["n"] for row in bins)
-    return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / total if total else 0.0
+    """Return the expected calibration error of bins as `calibration` makes them; 0 where there are none."""
+    kept = [Bin(row["confidence"], row["accuracy"], int(row["n"])) for row in bins]
+    return calibration_gap(kept) if kept else 0.0
 
 
 def confusion(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:

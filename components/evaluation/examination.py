@@ -71,7 +71,11 @@ def examine(
         answer_baselines(exam, seed=seed)
     more = _answer_zero_shot(settings, exams, images)
     judged = {exam.benchmark.name: judge_all(exam) for exam in _asked_of(judge, exams)}
-    predictions = [row for exam in exams for row in predictions_of(exam.benchmark, judged[exam.benchmark.name])]
+    predictions = [
+        row
+        for exam in exams
+        for row in predictions_of(exam.benchmark, judged[exam.benchmark.name], seen=exam.seen)
+    ]
     scores = in_order(_scores(exams, judged, protocols, resamples=chosen.bootstrap, seed=seed))
     metrics = summarise(exams, predictions, scores, protocols, split=split, resamples=chosen.bootstrap, seed=seed)
     metrics["details"] |= more | (judge.details(exams, judged) if judge else {})
@@ -155,12 +159,14 @@ def _scores(
 def commit_outputs(folder: Path, examined: Examination, images: Mapping[str, bytes]) -> None:
     """Write predictions, scores, report and a few pictures into a folder."""
     from components.evaluation.charts import plot_files
+    from components.evaluation.corpus_numbers import FILE, corpus_numbers
     from components.evaluation.report import render_report, sample_pictures
 
     exams, metrics = examined.exams, examined.metrics
     page = render_report(exams, examined.predictions, metrics, images, examined.heat)
     write_table(folder / "predictions", to_rows(examined.predictions), prediction_schema())
     write_json(folder / "scores.json", metrics)
+    write_json(folder / FILE, corpus_numbers(exams, examined.judged))
     write_bytes(folder / "report.html", page.encode())
     for name, rows in plot_files(examined.predictions, metrics).items():
         write_json(folder / "plots" / name, rows)

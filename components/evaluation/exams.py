@@ -20,6 +20,7 @@ from components.records import NOT_STATED, Prediction, pair_from_row
 from components.tracking.tables import iterate_rows
 
 MODEL, BLIND, TEXT_ONLY, MAJORITY, RANDOM = "model", "blind", "text_only", "majority", "random"
+STATED_FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
 IMAGE_MARK = re.compile(r"<image>\n?")
 
 
@@ -100,14 +101,16 @@ def judge_all(exam: Exam) -> dict[str, list[Judged]]:
     }
 
 
-def predictions_of(benchmark: Benchmark, judged: Mapping[str, Sequence[Judged]]) -> Iterator[Prediction]:
-    """Yield one prediction for each system, item and metric that applies to the item."""
+def predictions_of(
+    benchmark: Benchmark, judged: Mapping[str, Sequence[Judged]], *, seen: frozenset[str] = frozenset()
+) -> Iterator[Prediction]:
+    """Yield one prediction for each system, item and metric that applies to the item; `seen` as in `Exam`."""
     for system, rows in judged.items():
         for row in rows:
-            yield from _predictions(benchmark, system, row)
+            yield from _predictions(benchmark, system, row, is_seen=row.item.item_id in seen)
 
 
-def _predictions(benchmark: Benchmark, system: str, row: Judged) -> Iterator[Prediction]:
+def _predictions(benchmark: Benchmark, system: str, row: Judged, *, is_seen: bool) -> Iterator[Prediction]:
     item, answer, judgement = row.item, row.answer, row.judgement
     for metric in benchmark.metrics:
         if metric in judgement.scores:
@@ -117,7 +120,8 @@ def _predictions(benchmark: Benchmark, system: str, row: Judged) -> Iterator[Pre
                 raw_answer=answer.text, parsed_answer=judgement.parsed, gold=item.gold,
                 score=float(judgement.scores[metric]), metric=metric, is_parsed=judgement.is_parsed,
                 record_id=next(iter(item.record_ids), ""), language=item.language, department=item.department,
-                confidence=round(answer.confidence, 6),
+                confidence=round(answer.confidence, 6), is_seen=is_seen,
+                **{name: item.fact(name) for name in STATED_FACTS},
             )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.records import Box
 
+COCO_BETA = 1.2
 WORDS = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?|[\u3400-\u9fff]")
 
 
@@ -70,8 +71,34 @@ def _bleu(language: str) -> Any:
 
 
 def rouge_l(predicted: str, reference: str) -> float:
-    """Return ROUGE-L's F-measure (google-research/rouge), on the words of `tokenise`."""
+    """Return ROUGE-L's F-measure with beta 1 (google-research/rouge), on the words of `tokenise`."""
     return float(_rouge().score(reference, predicted)["rougeL"].fmeasure)
+
+
+def coco_rouge_l(predicted: str, reference: str) -> float:
+    """Return ROUGE-L as pycocoevalcap and so R2Gen print it, for one reference; words are those of `tokenise`.
+
+    F = (1 + b^2) P R / (R + b^2 P) with b = 1.2 (pycocoevalcap/rouge/rouge.py), so that recall weighs more than
+    in `rouge_l`, where b = 1 (Lin 2004). With several references pycocoevalcap takes the best P and the best R.
+    """
+    said, wanted = tokenise(predicted), tokenise(reference)
+    shared = _longest_common(said, wanted)
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(said), shared / len(wanted)
+    return (1 + COCO_BETA**2) * precision * recall / (recall + COCO_BETA**2 * precision)
+
+
+def _longest_common(left: Sequence[str], right: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence, row by row."""
+    row = [0] * (len(right) + 1)
+    for word in left:
+        corner = 0
+        for place, other in enumerate(right, start=1):
+            above = row[place]
+            row[place] = corner + 1 if word == other else max(above, row[place - 1])
+            corner = above
+    return row[-1]
 
 
 def bleu_4(predicted: str, reference: str, language: str) -> float:

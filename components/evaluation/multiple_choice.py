@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from components.evaluation.answers import LETTERS, parse_option
-from components.evaluation.items import Answer, Item, Judged, Judgement
+from components.evaluation.items import Answer, CorpusMetric, Item, Judged, Judgement
+from components.evaluation.metrics_choice import expected_calibration_error
 from components.records import NOT_STATED, stable_id
 
 INSTRUCTION = "Please select the correct answer from the options above."
 IMAGE = "<image>\n"
+DIGITS = 6  # of a confidence, as predictions keep it
 
 
 def choice_item(
@@ -67,6 +69,18 @@ def judge_choice(answer: Answer, item: Item) -> Judgement:
     choice = chosen(answer, item)
     parsed = item.options[choice] if choice is not None else ""
     return Judgement(parsed, choice is not None, {"accuracy": float(is_right(choice, item))} if item.gold else {})
+
+
+def calibration_error(judged: Sequence[Judged]) -> float:
+    """Return the expected calibration error of answers that were chosen by likelihood; nan where none was."""
+    known = [row for row in judged if row.answer.confidence >= 0 and "accuracy" in row.judgement.scores]
+    return expected_calibration_error(
+        [round(row.answer.confidence, DIGITS) for row in known],
+        [row.judgement.scores["accuracy"] for row in known],
+    )
+
+
+CALIBRATION = CorpusMetric("expected_calibration_error", calibration_error, greater_is_better=False)
 
 
 def macro_accuracy(judged: Sequence[Judged], fact: str) -> float:

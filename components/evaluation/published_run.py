@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from components.data.pictures_elsewhere import log_page
 from components.evaluation.catalog import find_benchmark
-from components.evaluation.contamination import Seen, pictures_trained_on
+from components.evaluation.contamination import (
+    Seen,
+    copies_seen,
+    patients_seen,
+    pictures_trained_on,
+    words_seen,
+)
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import MODEL, Exam, make_exam
 from components.evaluation.items import Answering, answering_by
+from components.evaluation.permitted import withheld_of
 from components.evaluation.published import (
     Loaded,
     digest_pictures,
@@ -121,7 +129,7 @@ def plan_published(settings: Settings, wanted: Wanted) -> Asked:
     )
     pictures = Pictures(loaded, exam)
     exam.data = digest_json([loaded.digest, digest_pictures(pictures)])
-    exam.seen = frozenset(_items_seen(settings.work_root, loaded, exam))
+    exam.seen = frozenset(_items_seen(settings, asked=exam, loaded=loaded, pictures=pictures))
     model = wanted.model or settings.work_root / "models" / settings.recipe.final_stage
     return Asked(loaded, exam, pictures, model)
 
@@ -140,20 +148,30 @@ def _open_run(settings: Settings, asked: Asked, data: Path, *, stage: str) -> Ge
 
 def _log(settings: Settings, run: StageRun, scratch: Path, output: Path, examined: Examination) -> None:
     """Log what the evaluate stage logs of its own: report, scores, answers, plots, pictures, numbers, standing."""
+    withheld = withheld_of(run, examined.exams, settings)
     run.log_metrics(flat_metrics(examined.metrics))
-    for name in ("report.html", "pictures", SUBMISSION):
+    log_page(run, scratch / "report.html", withheld)
+    for name in (*(() if withheld else ("pictures",)), SUBMISSION):
         if (scratch / name).exists():
             run.log_artifact(scratch / name)
-    record_standing(settings, run, scratch, output, stage=run.stage, model_digest=examined.weights)
+    record_standing(
+        settings, run, scratch, output, stage=run.stage, model_digest=examined.weights, withheld=withheld
+    )
 
 
-def _items_seen(root: Path, loaded: Loaded, exam: Exam) -> set[str]:
-    """Find the items with a picture of training; none are known when the corpus is not on this disk."""
-    if not (root / "curated" / "manifest.json").is_file() or not (root / "records").is_dir():
+def _items_seen(settings: Settings, *, asked: Exam, loaded: Loaded, pictures: Mapping[str, bytes]) -> set[str]:
+    """Find the items of which training saw a picture, an altered copy of one, a patient or 13 words.
+
+    None are known when the corpus is not on this disk.
+    """
+    records, curated = settings.work_root / "records", settings.work_root / "curated"
+    if not (curated / "manifest.json").is_file() or not records.is_dir():
         return set()
-    known: Seen = pictures_trained_on(root / "records", root / "curated")
+    known: Seen = pictures_trained_on(records, curated)
     names = seen_pictures(loaded, known.pixels, known.perceptual, bits=known.bits)
-    return {item.item_id for item in exam.items if names.intersection(item.record_ids)}
+    names |= copies_seen(pictures, records, curated, index=Path(settings.curate.index))
+    shown = {item.item_id for item in asked.items if names.intersection(item.record_ids)}
+    return shown | words_seen(asked.items, curated) | patients_seen(asked.items, curated)
 
 
 def _origin(loaded: Loaded, exam: Exam) -> dict[str, object]:

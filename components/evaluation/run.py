@@ -6,11 +6,12 @@ metrics file that DVC and the promotion gate read. Nothing is tuned here; the sp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.data.pictures_elsewhere import log_page
 from components.errors import BenchmarkError
 from components.evaluation.cards import Artefacts, data_card, model_card, read_artefacts
 from components.evaluation.catalog import load_benchmarks
@@ -18,6 +19,7 @@ from components.evaluation.contamination import items_seen, pictures_trained_on
 from components.evaluation.examination import Examination, commit_outputs, examine
 from components.evaluation.exams import Exam, make_exam, make_exams, read_items
 from components.evaluation.items import Item
+from components.evaluation.permitted import PERMITTED_USE, permitted_use, withheld_of
 from components.evaluation.probes import make_probes
 from components.evaluation.standing_page import record_standing
 from components.evaluation.summary import flat_metrics, print_scores
@@ -58,10 +60,12 @@ def run_evaluate(settings: Settings) -> None:
         examined = examine(settings, exams, images, model=model, split=chosen.split)
         commit_outputs(work.scratch, examined, images)
         _write_cards(work.scratch, examined, records=records, curated=curated, model=model)
-        _log(work, examined)
+        withheld = withheld_of(work.run, exams, settings)
+        _log(work, examined, withheld)
         record_standing(
-            settings, work.run, work.scratch, work.output, stage=work.name, model_digest=examined.weights
-        )
+            settings, work.run, work.scratch, work.output, stage=work.name, model_digest=examined.weights,
+            withheld=withheld,
+        )  # fmt: skip
         write_json(METRICS, examined.metrics)
     examined.forget_journals()
     print_scores(examined.metrics)
@@ -125,19 +129,22 @@ def with_facts(item: Item, rows: Rows) -> Item:
 def _write_cards(folder: Path, examined: Examination, *, records: Path, curated: Path, model: Path) -> None:
     """Write both cards from the manifests of what the stage read, and its own scores."""
     manifests = {path.name: path / "manifest.json" for path in (records, curated, model)}
-    artefacts = Artefacts({**read_artefacts(manifests), "scores.json": examined.metrics})
-    card = model_card(artefacts, model=model.name, scores="scores.json")
+    use = permitted_use(records, curated)
+    write_json(folder / PERMITTED_USE, use)
+    artefacts = Artefacts({**read_artefacts(manifests), "scores.json": examined.metrics, PERMITTED_USE: use})
+    card = model_card(artefacts, model=model.name, scores="scores.json", use=PERMITTED_USE)
     write_bytes(folder / "model_card.md", card.encode())
     card = data_card(artefacts, records=records.name, curated=curated.name)
     write_bytes(folder / "data_card.md", card.encode())
 
 
-def _log(work: StageWork, examined: Examination) -> None:
+def _log(work: StageWork, examined: Examination, withheld: Collection[str]) -> None:
     sizes = {exam.benchmark.name: len(exam.items) for exam in examined.exams}
     work.count(read=sum(sizes.values()), kept=sum(sizes.values()))
     work.details |= {"items": sizes}
-    for name in ("report.html", "model_card.md", "data_card.md"):
+    log_page(work.run, work.scratch / "report.html", withheld)
+    for name in ("model_card.md", "data_card.md", PERMITTED_USE):
         work.run.log_artifact(work.scratch / name)
-    for path in sorted((work.scratch / "pictures").glob("*.png")):
+    for path in sorted((work.scratch / "pictures").glob("*.png")) if not withheld else ():
         work.run.log_artifact(path, "pictures")
     work.run.log_metrics(flat_metrics(examined.metrics))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,9 +39,11 @@ class Scoring:
 
 
 def make_scores(benchmark: Benchmark, systems: Systems, scoring: Scoring) -> list[Score]:
-    """Return the model's scores: the whole benchmark, its clean part, each breakdown, then corpus metrics.
+    """Return the model's scores by metric: the whole benchmark, its clean part, each breakdown.
 
     The test is of the model against the majority baseline, corrected by Holm over the groups of one breakdown.
+    Numbers of many items (corpus metrics) have no such test; of their parts, those that are not defined are
+    left out.
     """
     scores: list[Score] = []
     for metric in benchmark.metrics:
@@ -50,7 +52,8 @@ def make_scores(benchmark: Benchmark, systems: Systems, scoring: Scoring) -> lis
         }
         if table.get(MODEL):
             scores += _of_metric(benchmark.name, metric, table, scoring)
-    scores += [_corpus_score(benchmark.name, metric, systems, scoring) for metric in benchmark.corpus_metrics]
+    for metric in benchmark.corpus_metrics:
+        scores += _of_corpus_metric(benchmark.name, metric, systems, scoring)
     return scores
 
 
@@ -61,8 +64,8 @@ def in_order(scores: Iterable[Score]) -> list[Score]:
 
 def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iterator[Score]:
     yield _score(name, metric, table, scoring)
-    clean = {row.item.item_id for row in table[MODEL]} - scoring.seen
-    if scoring.seen and clean:
+    clean = clean_items(table[MODEL], scoring.seen)
+    if clean:
         yield _score(f"{name}/{CLEAN}", metric, _part(table, clean), scoring)
     for column in BREAKDOWNS:
         scores = [
@@ -73,6 +76,24 @@ def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iter
         yield from (
             replace(score, details={**score.details, "p_holm": corrected[score.benchmark]}) for score in scores
         )
+
+
+def _of_corpus_metric(name: str, metric: CorpusMetric, systems: Systems, scoring: Scoring) -> Iterator[Score]:
+    yield _corpus_score(name, metric, systems, scoring)
+    clean = clean_items(systems[MODEL], scoring.seen)
+    parts = {CLEAN: clean} if clean else {}
+    for column in BREAKDOWNS:
+        groups = groups_by(column, systems[MODEL])
+        parts |= {f"{column}={value}": ids for value, ids in groups.items()}
+    for part, ids in parts.items():
+        score = _corpus_score(f"{name}/{part}", metric, _part(systems, ids), scoring)
+        if not math.isnan(score.value):
+            yield score
+
+
+def clean_items(rows: Sequence[Judged], seen: Collection[str]) -> set[str]:
+    """Return the ids of items that show no picture of training; none when no item is known to show one."""
+    return {row.item.item_id for row in rows} - set(seen) if seen else set()
 
 
 def groups_by(column: str, rows: Sequence[Judged]) -> dict[str, set[str]]:

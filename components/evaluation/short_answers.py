@@ -3,14 +3,17 @@
 Every subset has its own name, for the published numbers mix them: "closed" by the source's answer type is not
 "yes or no" by the gold answer (VQA-RAD: 272 and 251 of 451). Scores called `llava_med_…` follow
 microsoft/LLaVA-Med, llava/eval/run_eval.py at tag v1.0.0; they exist for English only and are printed beside ours.
+`llava_med_closed_accuracy` is the number it prints, faults and all (LLAVA_MED_FAULTS, which the cards carry);
+`llava_med_closed_hit_rate` counts the same hits over every closed question, `closed_accuracy` is ours.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from components.evaluation.answers import llava_med_hit, normalise_short, parse_yes_no, states
-from components.evaluation.items import Answer, Item, Judgement
+from components.evaluation.items import Answer, CorpusMetric, Item, Judged, Judgement
 from components.evaluation.metrics_text import exact_match, llava_med_recall, token_f1, token_recall
 from components.records import NOT_STATED, stable_id
 
@@ -18,8 +21,13 @@ OPEN, CLOSED = "OPEN", "CLOSED"
 YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 METRICS = (
     "accuracy", "closed_accuracy", "yes_no_accuracy", "open_exact_match", "open_recall", "open_token_f1",
-    "llava_med_closed_accuracy", "llava_med_open_recall",
+    "llava_med_closed_hit_rate", "llava_med_open_recall",
 )  # fmt: skip
+LLAVA_MED_FAULTS = (
+    "LLaVA-Med's own numbers keep its faults: yes and no are found inside words, an answer that says both hits "
+    "both, closed answers that are neither yes nor no hit only by chance, an answer that says the other of the "
+    "two leaves the denominator, and open recall counts a word as often as the answer repeats it"
+)
 SHORT = {"en": "Answer with a word or a short phrase.", "zh": "请用一个词或短语回答。"}
 EITHER = {"en": "Answer yes or no.", "zh": "请回答是或否。"}
 
@@ -61,7 +69,7 @@ def judge_short(answer: Answer, item: Item) -> Judgement:
 
 
 def _judge_closed(answer: Answer, item: Item) -> Judgement:
-    text = item.options[answer.choice] if answer.choice is not None and item.options else answer.text
+    text = _said(answer, item)
     if item.options:
         said = parse_yes_no(text)
         parsed, right = said or "", said == parse_yes_no(item.gold)
@@ -75,8 +83,26 @@ def _judge_closed(answer: Answer, item: Item) -> Judgement:
     if item.options:
         scores["yes_no_accuracy"] = float(right)
     if item.language == "en":
-        scores["llava_med_closed_accuracy"] = float(llava_med_hit(text, item.reference))
+        scores["llava_med_closed_hit_rate"] = float(llava_med_hit(text, item.reference) is True)
     return Judgement(parsed, bool(parsed), scores)
+
+
+def _said(answer: Answer, item: Item) -> str:
+    return item.options[answer.choice] if answer.choice is not None and item.options else answer.text
+
+
+def llava_med_closed_accuracy(judged: Sequence[Judged]) -> float:
+    """Return the closed accuracy that LLaVA-Med prints: hits over the answers that its loop does not drop."""
+    rows = [row for row in judged if row.item.fact("answer_type") == CLOSED and row.item.language == "en"]
+    if not rows:
+        return math.nan
+    kept = [
+        hit for row in rows if (hit := llava_med_hit(_said(row.answer, row.item), row.item.reference)) is not None
+    ]
+    return sum(kept) / len(kept) if kept else 0.0
+
+
+CORPUS_METRICS = (CorpusMetric("llava_med_closed_accuracy", llava_med_closed_accuracy),)
 
 
 def _judge_open(answer: Answer, item: Item) -> Judgement:

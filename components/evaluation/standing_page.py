@@ -6,9 +6,10 @@ as `<output>.run.json` is beside the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from components.data.pictures_elsewhere import log_page
 from components.evaluation.charts import draw_trend
 from components.evaluation.comparison import cells_of
 from components.evaluation.comparison_page import draw_differences
@@ -24,13 +25,15 @@ FEWEST_DRAWN = 2
 
 
 def record_standing(
-    settings: Settings, run: StageRun, folder: Path, output: Path, *, stage: str, model_digest: str
-) -> None:
+    settings: Settings, run: StageRun, folder: Path, output: Path, *, stage: str, model_digest: str,
+    withheld: Collection[str] = (),
+) -> None:  # fmt: skip
     """Log an evaluation to its run, and write and log its page with the standing.
 
     Args:
         folder: what the evaluation wrote (`scores.json`, `predictions/`, `report.html`).
         output: where it will lie; the page is written beside that.
+        withheld: sources whose pictures may not go into the run; the logged page then has none.
 
     A run without an id (another rank, or no store at all) keeps nothing.
     """
@@ -41,7 +44,7 @@ def record_standing(
     page = with_standing((folder / "report.html").read_text(encoding="utf-8"), standing)
     path = output.with_name(f"{output.name}.report.html")
     write_bytes(path, page.encode())
-    run.log_artifact(path)
+    log_page(run, path, withheld)
 
 
 def with_standing(report: str, standing: Standing) -> str:

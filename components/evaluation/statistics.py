@@ -198,17 +198,24 @@ def _random_signs(number: int, resamples: int, seed: int) -> Iterator[Array]:
         done += rows
 
 
-def jackknife_interval(
-    rows: Sequence[T],
-    clusters: Sequence[str],
-    compute: Callable[[Sequence[T]], float],
-    *,
-    limits: tuple[float, float],
-) -> Interval:
-    """Return a number that exists over many items only (mAP, CIDEr, AUROC) with its interval.
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """A number of many items, and the same number computed again without each group of patients.
 
-    Patients are left out group by group (one by one up to JACKKNIFE_GROUPS patients) and the number is
-    computed again. Where it is not defined (nan) without a group, that group is passed over.
+    `without` is in the order of the groups; nan where the number is not defined without a group.
+    """
+
+    value: float
+    without: tuple[float, ...]
+    n: int
+    num_clusters: int
+
+
+def jackknife(rows: Sequence[T], clusters: Sequence[str], compute: Callable[[Sequence[T]], float]) -> Replicates:
+    """Compute a number that exists over many items only (mAP, CIDEr, AUROC), with and without each group.
+
+    Patients are left out one by one up to JACKKNIFE_GROUPS patients, else in that many groups by their sorted
+    names, so that two systems on the same items have the same groups.
     """
     names = sorted(set(clusters))
     groups = min(len(names), JACKKNIFE_GROUPS)
@@ -218,12 +225,52 @@ def jackknife_interval(
         [row for row, name in zip(rows, clusters, strict=True) if group_of[name] != group]
         for group in range(groups if groups > 1 and not math.isnan(value) else 0)
     )
-    without = [found for part in kept if not math.isnan(found := compute(part))]
+    return Replicates(value, tuple(compute(part) for part in kept), len(rows), len(names))
+
+
+def jackknife_interval(
+    rows: Sequence[T],
+    clusters: Sequence[str],
+    compute: Callable[[Sequence[T]], float],
+    *,
+    limits: tuple[float, float],
+) -> Interval:
+    """Return such a number with its interval; groups without which it is not defined are passed over."""
+    found = jackknife(rows, clusters, compute)
+    without = [value for value in found.without if not math.isnan(value)]
     if len(without) < 2:
-        return Interval(value, *limits, len(rows), len(names))
+        return Interval(found.value, *limits, found.n, found.num_clusters)
     reach = _quantile(np.ones(len(without)), 1 - ALPHA / 2) * _jackknife_error(without)
-    low, high = max(limits[0], value - reach), min(limits[1], value + reach)
-    return Interval(value, low, high, len(rows), len(names))
+    low, high = max(limits[0], found.value - reach), min(limits[1], found.value + reach)
+    return Interval(found.value, low, high, found.n, found.num_clusters)
+
+
+def paired_jackknife(first: Replicates, second: Replicates, *, width: float) -> tuple[Interval, float]:
+    """Return first minus second of a number of many items, and its two-sided p by Student's t.
+
+    The difference is computed again without each group of patients, so that what both systems share goes out.
+
+    Args:
+        first: one system's number on some items.
+        second: another's on the same items.
+        width: the metric's range, high minus low; the interval when nothing can be said.
+
+    Raises:
+        ValueError: the two are not of the same items.
+    """
+    from scipy.special import stdtr
+
+    if (first.n, len(first.without)) != (second.n, len(second.without)):
+        raise ValueError(f"{first.n} items in {len(first.without)} groups, {second.n} in {len(second.without)}")
+    value = first.value - second.value
+    gaps = [a - b for a, b in zip(first.without, second.without, strict=True) if math.isfinite(a - b)]
+    if len(gaps) < 2 or math.isnan(value):
+        return Interval(value, -width, width, first.n, first.num_clusters), 1.0
+    error = _jackknife_error(gaps)
+    reach = _quantile(np.ones(len(gaps)), 1 - ALPHA / 2) * error
+    p = 2 * float(stdtr(len(gaps) - 1, -abs(value) / error)) if error > 0 else 1.0
+    low, high = max(-width, value - reach), min(width, value + reach)
+    return Interval(value, low, high, first.n, first.num_clusters), p
 
 
 def _jackknife_error(without: Sequence[float]) -> float:

@@ -105,9 +105,10 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("score", "value", "95 %", "majority", "blind", "n/patients"):
         table.add_column(column, no_wrap=True)
+    headline = next((row["metric"] for row in metrics["scores"] if row["benchmark"] == BLIND_BENCHMARK), "")
     for row in metrics["scores"]:
         benchmark, _, part = row["benchmark"].partition("/")
-        if part and benchmark != BLIND_BENCHMARK:
+        if part and (benchmark, row["metric"]) != (BLIND_BENCHMARK, headline):
             continue
         name = f"  {part.rpartition('=')[2]}" if part else f"{benchmark} {row['metric']}"
         interval = f"{number(row['low'])}-{number(row['high'])}"

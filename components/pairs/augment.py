@@ -6,6 +6,7 @@ are never varied, so that benchmarks ask what they always asked. Chance comes fr
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from components.records import Box, Pair, Record, Region, Turn, stable_id
 from components.settings import Augmentation
 
 PLACEHOLDER = "<image>\n"
+ROUNDING = 1e-5  # of a hundredth
 OVER_SHARE = "question_type_over_share"
 BALANCED_KIND = "percept"
 JITTERED_TYPES = ("region",)  # the box stands in the question; a gold box is never moved
@@ -59,7 +61,7 @@ class Augmenter:
 
     def _jittered(self, pairs: Sequence[Pair], record: Record, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield questions about shrunk boxes in place of the chosen pairs' boxes."""
-        chosen = [pair for pair in pairs if pair.kind in JITTERED_KINDS and pair.question_type in JITTERED_TYPES]
+        chosen = [pair for pair in pairs if pair.kind in JITTERED_KINDS and base_type(pair) in JITTERED_TYPES]
         chosen = [pair for pair in chosen if self._is_chosen(pair, "shrink", self.options.jitter_share)]
         if chosen:
             rng = Random(stable_id(self.templates.seed, record.record_id, "jitter"))
@@ -67,7 +69,7 @@ class Augmenter:
             labels = {(pair.kind, pair.labels) for pair in chosen}
             wanted = [kind for kind in JITTERED_KINDS if kind in kinds]
             for pair in self.make(shrunk, self.templates, wanted):
-                if pair.question_type in JITTERED_TYPES and (pair.kind, pair.labels) in labels:
+                if base_type(pair) in JITTERED_TYPES and (pair.kind, pair.labels) in labels:
                     yield pair
 
     def _is_chosen(self, pair: Pair, purpose: str, share: float) -> bool:
@@ -75,11 +77,12 @@ class Augmenter:
         return is_made and unit_hash(f"{purpose}\x1f{pair.pair_id}", self.templates.seed) < share
 
     def _other(self) -> TemplateGenerator:
-        made = self.templates
-        return TemplateGenerator(
-            seed=made.seed + 1, chinese_share=made.chinese_share, max_questions=made.max_questions,
-            max_regions=made.max_regions,
-        )  # fmt: skip
+        return self.templates.again(seed=self.templates.seed + 1)
+
+
+def base_type(pair: Pair) -> str:
+    """Return a pair's question type without its level: "region" of "region/hard"."""
+    return pair.question_type.partition("/")[0]
 
 
 def meaning(pair: Pair) -> tuple[object, ...]:
@@ -89,17 +92,24 @@ def meaning(pair: Pair) -> tuple[object, ...]:
 
 
 def shrink(region: Region, rng: Random, most: float) -> Region:
-    """Move each side inwards by up to `most` of the box: it never leaves the object's own box.
+    """Move each side inwards by up to `most` of the box, then to the next hundredth inwards.
 
+    So the box never leaves the object's own box, not even as it is written, with two decimals. A box that is too
+    small for that comes back with no area, and nothing is said of it.
     What the source measured of the whole object is not said of a part of it.
     """
     left, top, right, bottom = region.box
     wide, high = right - left, bottom - top
     inner: Box = (
-        left + rng.random() * most * wide, top + rng.random() * most * high,
-        right - rng.random() * most * wide, bottom - rng.random() * most * high,
+        inwards(left + rng.random() * most * wide), inwards(top + rng.random() * most * high),
+        -inwards(-(right - rng.random() * most * wide)), -inwards(-(bottom - rng.random() * most * high)),
     )  # fmt: skip
     return replace(region, box=inner, area_fraction=0.0, area_mm2=0.0)
+
+
+def inwards(edge: float) -> float:
+    """Return the next hundredth that is not less; boxes are kept in 32 bits, so their last digits are noise."""
+    return math.ceil(edge * 100 - ROUNDING) / 100
 
 
 def group_turns(pairs: Sequence[Pair], *, most: int) -> list[Pair]:

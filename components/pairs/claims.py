@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from components.pairs import lexicon
+from components.pairs import lexicon, negation
 from components.pairs.lexicon import Mention, find_labels
 from components.records import Box
 
 REFERENCE = re.compile(r"<ref>(.*?)</ref>\s*<box>\s*\[\[(.*?)\]\]\s*</box>")
 BOX = re.compile(r"<box>\s*\[\[(.*?)\]\]\s*</box>")
+# Four shares in brackets are a box without its tags.
+NAKED_BOX = re.compile(r"[\[(]{1,2}\s*((?:[01]?\.\d+|[01])(?:\s*,\s*(?:[01]?\.\d+|[01])){3})\s*[\])]{1,2}")
+SHORT_KIDNEY = re.compile(r"([左右双两]侧?)肾(?=[^脏上囊盂小动静门窦皮髓结区]|$)")
 PLACEHOLDER = "\x00"
+LOOK_BACK = 60  # letters before a name in which its side and number stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +67,55 @@ class Claims:
 def read_claims(text: str, language: str, *, extra: tuple[str, ...] = ()) -> Claims:
     """Read a text; `extra` are labels to look for beside the glossary's."""
     boxes = tuple(_box_claims(text, language, extra))
-    bare = BOX.sub(PLACEHOLDER, REFERENCE.sub(PLACEHOLDER, text))
-    mentions: list[Claim] = []
-    relations: list[Relation] = []
-    places: list[tuple[int, int]] = []
-    modalities: set[str] = set()
-    planes: set[str] = set()
-    for sentence in lexicon.SENTENCE_END[language].split(bare):
-        masked, spoken = _mask_modalities(sentence)
-        found = find_labels(masked, language, extra=extra)
-        masked = _masked(masked, found)
-        claims = [_claim(sentence, masked, mention, language) for mention in found]
-        mentions += claims
-        relations += _relations(masked, claims, language)
-        if not found and (place := _place(masked, language)):
-            places.append(place)
-        if not lexicon.NEGATION[language].search(masked):
-            modalities |= spoken
-            planes.update(name for name, cue in lexicon.PLANES.items() if cue.search(masked))
+    bare = negation.unlisted(_without_boxes(_long_names(text, language)), language)
+    parts = [_read_clause(clause, language, extra) for clause in _clauses(bare, language)]
+    mentions = [claim for part in parts for claim in part.mentions]
+    relations = [relation for part in parts for relation in part.relations]
+    places = [place for part in parts for place in part.loose_places]
+    modalities = {name for part in parts for name in part.modalities}
+    planes = {name for part in parts for name in part.planes}
     return Claims(
         tuple(mentions), boxes, tuple(relations), frozenset(modalities), frozenset(planes), tuple(places)
     )
+
+
+def _clauses(text: str, language: str) -> Iterator[str]:
+    for sentence in lexicon.SENTENCE_END[language].split(text):
+        yield from negation.clauses(sentence, language)
+
+
+@lru_cache(maxsize=8192)
+def _read_clause(clause: str, language: str, extra: tuple[str, ...]) -> Claims:
+    masked, spoken = _mask_modalities(clause)
+    found = find_labels(masked, language, extra=extra)
+    masked = _masked(masked, found)
+    planes = _planes(masked)
+    starts = [mention.start for mention in found] + [start for _, start in (*spoken, *planes)]
+    denied = negation.denied(masked, starts, language)
+    claims = [_claim(masked, mention, language, is_negated=mention.start in denied) for mention in found]
+    place = _place(masked, language) if not found else None
+    return Claims(
+        tuple(claims), relations=tuple(_relations(masked, claims, language)),
+        modalities=frozenset(name for name, start in spoken if start not in denied),
+        planes=frozenset(name for name, start in planes if start not in denied),
+        loose_places=(place,) if place else (),
+    )  # fmt: skip
+
+
+def _planes(masked: str) -> list[tuple[str, int]]:
+    if not lexicon.ANY_PLANE.search(masked):
+        return []
+    return [(name, match.start()) for name, cue in lexicon.PLANES.items() for match in cue.finditer(masked)]
+
+
+def _long_names(text: str, language: str) -> str:
+    """Write 左肾 as 左肾脏: with a side the short name is usual, alone it is part of too many others."""
+    return SHORT_KIDNEY.sub(r"\1肾脏", text) if language == "zh" else text
+
+
+def _without_boxes(text: str) -> str:
+    tagged = BOX.sub(PLACEHOLDER, REFERENCE.sub(PLACEHOLDER, text)) if "<box>" in text else text
+    return NAKED_BOX.sub(PLACEHOLDER, tagged) if "[" in tagged or "(" in tagged else tagged
 
 
 def parse_boxes(text: str) -> list[Box]:
@@ -98,25 +132,30 @@ def _numbers(text: str) -> Box:
 
 
 def _box_claims(text: str, language: str, extra: tuple[str, ...]) -> list[BoxClaim]:
-    claims = []
+    claims: list[BoxClaim] = []
+    if not any(mark in text for mark in "[("):
+        return claims
     for name, numbers in REFERENCE.findall(text):
         found = find_labels(name, language, extra=extra)
         labels = found[0].labels if found else frozenset({name})
         sides = _sides(name, found[0], language) if found else ()
         claims.append(BoxClaim(_numbers(numbers), labels, sides))
-    return claims + [BoxClaim(_numbers(numbers)) for numbers in BOX.findall(REFERENCE.sub("", text))]
+    rest = REFERENCE.sub("", text)
+    claims += [BoxClaim(_numbers(numbers)) for numbers in BOX.findall(rest)]
+    return claims + [BoxClaim(_numbers(numbers)) for numbers in NAKED_BOX.findall(BOX.sub("", rest))]
 
 
-def _mask_modalities(sentence: str) -> tuple[str, set[str]]:
-    """Blank out names of modalities, which may hold names of organs (皮肤镜 holds 皮肤)."""
-    spoken: set[str] = set()
-    if not lexicon.ANY_MODALITY.search(sentence):
-        return sentence, spoken
+def _mask_modalities(clause: str) -> tuple[str, list[tuple[str, int]]]:
+    """Blank out names of modalities, which may hold names of organs (皮肤镜 holds 皮肤), and say where."""
+    spoken: list[tuple[str, int]] = []
+    if not lexicon.ANY_MODALITY.search(clause):
+        return clause, spoken
     for name, cue in lexicon.MODALITIES.items():
-        sentence, times = cue.subn(lambda match: PLACEHOLDER * len(match.group()), sentence)
-        if times:
-            spoken.add(name)
-    return sentence, spoken
+        found = [(name, match.start()) for match in cue.finditer(clause)]
+        if found:
+            spoken += found
+            clause = cue.sub(lambda match: PLACEHOLDER * len(match.group()), clause)
+    return clause, spoken
 
 
 def _masked(sentence: str, mentions: list[Mention]) -> str:
@@ -128,26 +167,41 @@ def _masked(sentence: str, mentions: list[Mention]) -> str:
     return sentence
 
 
-def _claim(sentence: str, masked: str, mention: Mention, language: str) -> Claim:
-    number = lexicon.COUNT_BEFORE[language].search(masked[: mention.start])
+def _claim(masked: str, mention: Mention, language: str, *, is_negated: bool) -> Claim:
     return Claim(
-        mention.labels,
-        is_negated=bool(lexicon.NEGATION[language].search(masked)),
-        sides=_sides(masked, mention, language),
-        count=_count(number[1]) if number else 0,
-        place=_place(masked, language),
-    )
+        mention.labels, is_negated=is_negated, sides=_sides(masked, mention, language),
+        count=_count_of(masked, mention, language), place=_place(masked, language),
+    )  # fmt: skip
 
 
 def _sides(text: str, mention: Mention, language: str) -> tuple[str, ...]:
-    before = lexicon.SIDE_BEFORE[language].search(text[: mention.start])
-    after = lexicon.SIDE_AFTER[language].search(text[mention.end :])
-    match = before or after
-    return lexicon.SIDES[language][match[1].lower()] if match else ()
+    before = lexicon.SIDE_BEFORE[language].search(text[max(0, mention.start - LOOK_BACK) : mention.start])
+    match = before or lexicon.SIDE_AFTER[language].search(text[mention.end :])
+    word = next((group for group in match.groups() if group), "").lower().replace(" the ", " ") if match else ""
+    return lexicon.SIDES[language][word] if word else ()
+
+
+def _count_of(masked: str, mention: Mention, language: str) -> int:
+    """Return the number that a clause gives a label, before it or after it; 0 where there is none."""
+    before, after = masked[max(0, mention.start - LOOK_BACK) : mention.start], masked[mention.end :]
+    number = lexicon.COUNT_BEFORE[language].search(before)
+    if number is None and lexicon.NUMBER_OF[language].search(before):
+        number = lexicon.COUNT_AFTER[language].search(after)
+    return _count(number[1].lower()) if number else 0
 
 
 def _count(word: str) -> int:
-    return int(word) if word.isdigit() else lexicon.NUMBERS[word.lower()]
+    """Read a number in digits, in English words or in Chinese ones (up to 999)."""
+    if word.isdigit() or word in lexicon.NUMBERS:
+        return int(word) if word.isdigit() else lexicon.NUMBERS[word]
+    total, digit = 0, 0
+    for letter in word:
+        if letter in "十百":
+            total += (digit or 1) * (10 if letter == "十" else 100)
+            digit = 0
+        else:
+            digit = lexicon.CHINESE_DIGITS[letter]
+    return total + digit
 
 
 def _place(text: str, language: str) -> tuple[int, int] | None:

@@ -2,8 +2,9 @@
 
 Of one split, the first of equal images by record id stays. Across splits the held-out one stays, whatever its
 id: test before validation before train. Near duplicates are looked for across splits only, because slices of
-one volume are alike on purpose. Columns go in and columns come out. Distances are taken over hash bands: two
-hashes within d bits agree on at least two of d + 2 bands, so only rows that share two bands are compared.
+one volume are alike on purpose (inside training, where asked for: `within_training.py`). Columns go in and columns
+come out. Distances are taken over hash bands: two hashes within d bits agree on at least two of d + 2 bands, so
+only rows that share two bands are compared.
 """
 
 from __future__ import annotations
@@ -87,12 +88,19 @@ def near_matches(left: Hashes, right: Hashes, *, bits: int) -> np.ndarray[Any, n
     return np.unique((_banded if bits <= BANDED_BITS else _blocked)(left, right, bits), axis=0)
 
 
-def _banded(left: Hashes, right: Hashes, bits: int) -> np.ndarray[Any, Any]:
+def band_masks(bits: int) -> list[np.uint64]:
+    """Return the masks of all pairs of bits + 2 bands: hashes within `bits` agree on one of them at least."""
     edges = np.linspace(0, 64, bits + 3).astype(int)
     bands = list(zip(edges[:-1], edges[1:], strict=True))
+    return [
+        np.uint64(sum(((1 << int(high - low)) - 1) << int(low) for low, high in pair))
+        for pair in combinations(bands, 2)
+    ]
+
+
+def _banded(left: Hashes, right: Hashes, bits: int) -> np.ndarray[Any, Any]:
     found = [np.empty((0, 2), dtype=np.int64)]
-    for pair in combinations(bands, 2):
-        mask = np.uint64(sum(((1 << int(high - low)) - 1) << int(low) for low, high in pair))
+    for mask in band_masks(bits):
         order = np.argsort(right & mask, kind="stable")
         keys, wanted = (right & mask)[order], left & mask
         starts = np.searchsorted(keys, wanted, "left")

@@ -34,7 +34,7 @@ class Draft:
 
     `text` is what the assistant says, `answer` the gold answer in its shortest form. `record_ids` are the
     images in order, empty for the scene's own. `is_source_text` marks the source's own words. `further` are
-    the turns that follow the first two.
+    the turns that follow the first two. Without `has_images` nothing is shown: the words alone are the pair.
     """
 
     kind: str
@@ -49,6 +49,7 @@ class Draft:
     record_ids: tuple[str, ...] = ()
     is_source_text: bool = False
     further: tuple[Turn, ...] = ()
+    has_images: bool = True
 
 
 def make_scene(record: Record, around: Surroundings) -> Scene:

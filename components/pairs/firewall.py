@@ -62,24 +62,37 @@ class Firewall:
     def __init__(self, links: ImageLinks) -> None:
         self.links = links
         self._speakers: dict[int, set[int]] = defaultdict(set)  # gram -> held-out groups it is said of
-        self._source_grams: list[Keys] = []
-        self._source: Keys = np.empty(0, dtype=np.uint64)
+        self._source: Keys = np.empty(0, dtype=np.uint64)  # grams of held-out sources' own words
+        self._items: Rows = np.empty(0, dtype=np.int64)  # the image row that each of them is said in
+        self._learnt: list[tuple[Keys, Rows]] = [(self._source, self._items)]
+        self._repeated: list[Keys] = [self._source]
         self.touched_words: set[int] = set()
 
-    def learn(self, batch: PairBatch) -> None:
-        """Remember the words of the held-out pairs that need guarding."""
+    def learn(self, batch: PairBatch, items: Rows | None = None) -> None:
+        """Remember the words of the held-out pairs that need guarding.
+
+        `items` are the image rows by which the pairs are listed when training repeats them: by default the first
+        that each shows, -1 for none.
+        """
         guarded = self._entries(batch, self.links.held_group, self.links.is_guarded, ~batch.is_train)
         for text, groups in guarded:
             for key in grams_of([text]).keys.tolist():
                 self._speakers[key].update(groups.tolist())
         own = np.flatnonzero(batch.is_source & ~batch.is_train)
         grams = grams_of([batch.texts[row] for row in own])
-        self._source_grams.append(grams.keys[grams.words[grams.rows] >= GRAM_WORDS])
+        is_long = grams.words[grams.rows] >= GRAM_WORDS
+        listed = batch.firsts if items is None else items
+        self._learnt.append((grams.keys[is_long], listed[own][grams.rows[is_long]]))
 
     def close(self) -> None:
         """End the learning."""
-        self._source = np.unique(np.concatenate([np.empty(0, np.uint64), *self._source_grams]))
-        self._source_grams = []
+        self._source, self._items = (np.concatenate(column) for column in zip(*self._learnt, strict=True))
+        self._learnt = []
+
+    def repeated_items(self) -> Rows:
+        """Return the image rows of the held-out items whose own words a training pair repeated."""
+        items = np.unique(self._items[np.isin(self._source, np.concatenate(self._repeated))])
+        return items[items >= 0]
 
     def reasons(self, batch: PairBatch) -> Reasons:
         """Return why each pair must go, "" where it may stay."""
@@ -89,6 +102,7 @@ class Firewall:
             grams = grams_of([batch.texts[row] for row in own])
             is_said = np.isin(grams.keys, self._source) & (grams.words[grams.rows] >= GRAM_WORDS)
             reasons[own[np.unique(grams.rows[is_said])]] = REPEATS
+            self._repeated.append(np.unique(grams.keys[is_said]))
         for row, text, groups in self._linked(batch):
             linked = self.links.linked_to(groups)
             heard = (self._speakers.get(key, set()) & linked for key in grams_of([text]).keys.tolist())

@@ -7,20 +7,27 @@ with the annotation (`parse_back`) before it is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
-from components.pairs import comparisons, instructions, perception, regions, source_text
+from components.pairs import comparisons, conversations, instructions, perception, regions, reports, source_text
 from components.pairs.captions import write_caption
 from components.pairs.draft import Draft, Scene, make_scene
+from components.pairs.knowledge import BOX_ENTRY, MODALITY_ENTRIES, PLANE_ENTRIES, SIDE_ENTRY
 from components.pairs.surroundings import Surroundings
 from components.pairs.wording.chinese import WORDING as CHINESE
 from components.pairs.wording.english import WORDING as ENGLISH
 from components.pairs.wording.language import TermMissing, Wording
+from components.pairs.wording.written import CHINESE_SHAPES, ENGLISH_SHAPES, written
 from components.records import Generator, Pair, Record, Turn, stable_id
 
 VERSION = "2"
 PLACEHOLDER = "<image>"
+TALK_SHARE = (
+    0.25  # of records get a text-only conversation: the glossary is small, and said often it is learnt by rote
+)
+WRITTEN_TYPES = (reports.QUESTION_TYPE, conversations.QUESTION_TYPE)
 Maker = Callable[[Scene, Wording, Random], Draft | None]
 
 
@@ -39,12 +46,23 @@ class TemplateGenerator:
 
     Chance comes from (seed, record_id, kind) alone, never from the order of the work. `chinese_share` is
     the share of pairs tried in Chinese, 0-1; `max_questions` and `max_regions` bound the pairs a record.
+    `writes` are kinds ("report", "text_only") that are written for records whose source has no words of the kind.
     """
 
-    def __init__(self, *, seed: int, chinese_share: float, max_questions: int, max_regions: int) -> None:
+    def __init__(
+        self, *, seed: int, chinese_share: float, max_questions: int, max_regions: int, writes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.seed, self.chinese_share = seed, chinese_share
-        self.max_questions, self.max_regions = max_questions, max_regions
+        self.max_questions, self.max_regions, self.writes = max_questions, max_regions, tuple(writes)
         self.generator = Generator("templates", VERSION, wording_hash(), "none", seed)
+        self.writer = replace(self.generator, prompt_hash=written_hash())
+
+    def again(self, *, seed: int) -> TemplateGenerator:
+        """Return this generator under another seed."""
+        return TemplateGenerator(
+            seed=seed, chinese_share=self.chinese_share, max_questions=self.max_questions,
+            max_regions=self.max_regions, writes=self.writes,
+        )  # fmt: skip
 
     def generate(self, record: Record, *, around: Surroundings, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield the record's pairs of the wanted kinds, each pair_id once."""
@@ -53,7 +71,8 @@ class TemplateGenerator:
         for kind in kinds:
             rng = Random(stable_id(self.seed, record.record_id, kind))
             for draft in self._drafts(kind, scene, rng):
-                pair = pair_of(draft, record, self.generator)
+                is_written = draft.question_type in WRITTEN_TYPES and not draft.is_source_text
+                pair = pair_of(draft, record, self.writer if is_written else self.generator)
                 if pair.pair_id not in seen:
                     seen.add(pair.pair_id)
                     yield pair
@@ -62,6 +81,7 @@ class TemplateGenerator:
         makers: dict[str, Callable[[Scene, Random], Iterator[Draft]]] = {
             "caption": self._captions, "region_caption": self._regions, "percept": self._percepts,
             "instruct": self._instructions, "comparison": self._comparisons, "report": self._reports,
+            "text_only": self._conversations,
         }  # fmt: skip
         if not scene.record.has_pixels:
             makers = {"report": self._reports, "caption": self._quoted_caption}
@@ -92,6 +112,16 @@ class TemplateGenerator:
     def _reports(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         wording = CHINESE if scene.record.language == "zh" else ENGLISH
         yield from source_text.quote_report(scene, wording, rng)
+        if "report" in self.writes and scene.record.has_pixels and scene.record.text_kind != "report":
+            yield from self._try_written(reports.write_report, scene, rng)
+
+    def _conversations(self, scene: Scene, rng: Random) -> Iterator[Draft]:
+        if "text_only" in self.writes and rng.random() < TALK_SHARE:
+            yield from self._try_written(conversations.write_conversation, scene, rng)
+
+    def _try_written(self, maker: Maker, scene: Scene, rng: Random) -> Iterator[Draft]:
+        """Run a maker of a long text, with the shapes that only long texts have."""
+        yield from self._try(lambda s, w, r: maker(s, written(w.language), r), scene, rng)
 
     def _regions(self, scene: Scene, rng: Random) -> Iterator[Draft]:
         for index, fact in enumerate(regions.choose_regions(scene, rng, self.max_regions)):
@@ -129,11 +159,11 @@ def pair_of(draft: Draft, record: Record, generator: Generator) -> Pair:
 
     A source's own turn may have them where its sentence needs them; then they stay there.
     """
-    record_ids = draft.record_ids or record.image_ids
+    record_ids = (draft.record_ids or record.image_ids) if draft.has_images else ()
     placed = PLACEHOLDER in draft.question
     question = draft.question if placed else f"{PLACEHOLDER}\n" * len(record_ids) + draft.question
     made_by = Generator("source", VERSION, "", "none", generator.seed) if draft.is_source_text else generator
-    named = record_ids if record.has_pixels else (record.record_id,)
+    named = record_ids if record.has_pixels and draft.has_images else (record.record_id,)
     said = (question, draft.text, *(turn.value for turn in draft.further))
     return Pair(
         pair_id=stable_id(*named, draft.kind, draft.question_type, *said),
@@ -144,6 +174,13 @@ def pair_of(draft: Draft, record: Record, generator: Generator) -> Pair:
         question_type=draft.question_type, answer=draft.answer, options=draft.options, labels=draft.labels,
         boxes=draft.boxes,
     )  # fmt: skip
+
+
+def written_hash() -> str:
+    """Return a hash of the sentence shapes of written reports and conversations, and of the glossary they cite."""
+    shapes = [f"{key}\x1e{value}" for found in (ENGLISH_SHAPES, CHINESE_SHAPES) for key, value in found.items()]
+    entries = (*MODALITY_ENTRIES.values(), *PLANE_ENTRIES.values(), SIDE_ENTRY, BOX_ENTRY)
+    return stable_id(wording_hash(), *shapes, *entries)
 
 
 def wording_hash() -> str:

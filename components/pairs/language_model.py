@@ -1,8 +1,9 @@
 """Pairs whose words a language model writes, guided by the annotation; the rest is left to the templates.
 
 A whole image gets a caption, boxed objects get region captions, and the image gets free questions (paper,
-Table 2). Perception questions, comparisons and the source's own words stay with the templates: there the
-annotation is the answer already. A record whose source does not allow it never reaches somebody else's model.
+Table 2). Perception questions, reports, comparisons and text-only conversations are written too where the settings
+ask for it. What a source says in its own words stays. A record whose source does not allow it
+never reaches somebody else's model.
 """
 
 from __future__ import annotations
@@ -12,25 +13,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from components.pairs import regions
+from components.pairs import conversations, regions, reports
+from components.pairs.comparisons import DERIVED_SHARE
 from components.pairs.draft import Draft, Scene, make_scene
 from components.pairs.endpoint import ChatEndpoint, TextModel
-from components.pairs.facts import BoxFact, present_labels
-from components.pairs.generate import TemplateGenerator, pair_of
+from components.pairs.facts import AbsenceFact, BoxFact, present_labels
+from components.pairs.generate import TALK_SHARE, TemplateGenerator, pair_of
 from components.pairs.instructions import INSTRUCT_PAIRS
 from components.pairs.prompts import Prompt, make_prompt
-from components.pairs.replies import ReplyRefused, read_reply
+from components.pairs.replies import ReplyRefused, Row, read_reply
 from components.pairs.reply_cache import RememberingModel
-from components.pairs.surroundings import Surroundings
+from components.pairs.surroundings import Partner, Surroundings
 from components.pairs.wording.chinese import WORDING as CHINESE
 from components.pairs.wording.english import WORDING as ENGLISH
-from components.pairs.wording.language import box_text
-from components.records import Generator, Pair, Record, stable_id
+from components.pairs.wording.language import Wording, box_text
+from components.records import Generator, Pair, Record, Turn, stable_id
 from components.settings import LanguageWriter, language_model_key
 
 VERSION = "1"
-WRITTEN_KINDS = ("caption", "region_caption", "instruct")
-FORBIDDEN = "terms_forbid_third_party_model"
+QUESTION_TYPES = {
+    "caption": "caption", "region_caption": "region", "percept": "perceived", "report": reports.QUESTION_TYPE,
+    "comparison": "compared", "text_only": conversations.QUESTION_TYPE,
+}  # fmt: skip
+TALK_EXCHANGES = 2
+SPEAKERS = ("human", "gpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,14 @@ class Request:
     prompt: Prompt
     question: str = ""
     labels: tuple[str, ...] = ()
+    record_ids: tuple[str, ...] = ()
 
 
 class LanguageModelGenerator:
     """Writes with a language model where it may, with templates elsewhere.
 
-    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not.
+    `allowed` maps a source to whether its records may reach somebody else's model; an unknown source may not, and
+    the templates write all of its pairs.
     """
 
     def __init__(
@@ -58,13 +66,16 @@ class LanguageModelGenerator:
 
     def generate(self, record: Record, *, around: Surroundings, kinds: Sequence[str]) -> Iterator[Pair]:
         """Yield the record's pairs; what could not be written comes refused, with its reason."""
-        rest = [kind for kind in kinds if kind not in WRITTEN_KINDS]
+        if self.model.is_third_party and not self.allowed.get(record.source, False):
+            yield from self.templates.generate(record, around=around, kinds=kinds)
+            return
+        rest = [kind for kind in kinds if kind not in self.options.kinds]
+        mine = [kind for kind in kinds if kind in self.options.kinds]
         yield from self.templates.generate(record, around=around, kinds=rest)
-        if "caption" in kinds:
-            quoted = self.templates.generate(record, around=around, kinds=("caption",))
-            yield from (pair for pair in quoted if pair.generator.name == "source")
+        quoted = self.templates.generate(record, around=around, kinds=mine)
+        yield from (pair for pair in quoted if pair.generator.name == "source")
         scene = make_scene(record, around)
-        for kind in (kind for kind in kinds if kind in WRITTEN_KINDS and record.width):
+        for kind in (kind for kind in mine if record.width):
             rng = Random(stable_id(self.seed, record.record_id, "language_model", kind))
             for request in self._requests(kind, scene, rng):
                 yield from self._written(request, scene)
@@ -91,25 +102,45 @@ class LanguageModelGenerator:
         elif kind == "caption":
             question = wording.say("caption_question", rng)
             yield Request(self._prompt(kind, scene, wording.language), question, present_labels(scene.record))
-        else:
+        elif kind == "report":
+            yield from self._report(scene, wording, rng)
+        elif kind == "comparison":
+            yield from self._comparison(scene, wording, rng)
+        elif kind != "text_only" or rng.random() < TALK_SHARE:
             yield Request(self._prompt(kind, scene, wording.language), labels=present_labels(scene.record))
 
-    def _prompt(self, kind: str, scene: Scene, language: str, *, box: BoxFact | None = None) -> Prompt:
+    def _report(self, scene: Scene, wording: Wording, rng: Random) -> Iterator[Request]:
+        """Ask for a report where the source has none of its own and the annotation says something to report."""
+        labels = present_labels(scene.record)
+        if scene.record.text_kind != "report" and (labels or scene.all(AbsenceFact)):
+            question = wording.say("report_question", rng)
+            yield Request(self._prompt("report", scene, wording.language), question, labels)
+
+    def _comparison(self, scene: Scene, wording: Wording, rng: Random) -> Iterator[Request]:
+        """Ask for a comparison with another image of the study, of as many records as templates compare."""
+        partners = scene.around.partners_of(scene.record)
+        if partners and scene.record.regions_complete and rng.random() < DERIVED_SHARE:
+            other = rng.choice(partners)
+            labels = tuple(sorted({*present_labels(scene.record), *other.present}))
+            prompt = self._prompt("comparison", scene, wording.language, other=other)
+            yield Request(prompt, labels=labels, record_ids=(scene.record.record_id, other.record_id))
+
+    def _prompt(
+        self, kind: str, scene: Scene, language: str, *, box: BoxFact | None = None, other: Partner | None = None
+    ) -> Prompt:
         options = self.options
+        count = {"comparison": 1, "text_only": TALK_EXCHANGES}.get(kind, INSTRUCT_PAIRS)
         return make_prompt(
-            kind, scene, language=language, box=box, count=INSTRUCT_PAIRS, sends_image=options.sends_image,
+            kind, scene, language=language, box=box, other=other, count=count, sends_image=options.sends_image,
             temperature=options.temperature, max_tokens=options.max_tokens,
         )  # fmt: skip
 
     def _written(self, request: Request, scene: Scene) -> Iterator[Pair]:
-        if self.model.is_third_party and not self.allowed.get(scene.record.source, False):
-            yield self._refused(request, scene, FORBIDDEN)
-            return
         reason = ""
         for attempt in range(self.options.attempts):
             seed = self.seed + attempt
             try:
-                reply = self.model.complete(request.prompt, seed=seed)
+                reply = self.model.complete(request.prompt, seed=seed, record=scene.record)
                 rows = read_reply(request.prompt.kind, reply.text, request.prompt.language)
             except ReplyRefused as error:
                 reason = error.reason
@@ -120,17 +151,24 @@ class LanguageModelGenerator:
             return
         yield self._refused(request, scene, reason)
 
-    def _pair(self, request: Request, scene: Scene, row: tuple[str, str], *, seed: int) -> Pair:
-        prompt, (question, text) = request.prompt, row
-        kind = prompt.kind
-        question_type = {"caption": "caption", "region_caption": "region"}.get(kind, "free")
+    def _pair(self, request: Request, scene: Scene, row: Row, *, seed: int) -> Pair:
+        prompt, kind = request.prompt, request.prompt.kind
+        question = row.question or request.question
+        if row.options:
+            wording = CHINESE if prompt.language == "zh" else ENGLISH
+            rng = Random(stable_id(scene.record.record_id, *row.texts))
+            question += wording.separator + wording.say("choices", rng, options=wording.listed(row.options))
+        turns = [Turn(speaker, said) for pair in row.further for speaker, said in zip(SPEAKERS, pair, strict=True)]
         draft = Draft(
-            kind, question_type, question or request.question, text, text, prompt.language, labels=request.labels
+            kind, QUESTION_TYPES.get(kind, "free"), question, row.answer, row.answer, prompt.language,
+            options=row.options, labels=request.labels, record_ids=request.record_ids, further=tuple(turns),
+            has_images=kind != "text_only",
         )  # fmt: skip
         return pair_of(draft, scene.record, replace(self.generator, prompt_hash=prompt.hash, seed=seed))
 
     def _refused(self, request: Request, scene: Scene, reason: str) -> Pair:
-        pair = self._pair(request, scene, (request.question or request.prompt.kind, ""), seed=self.seed)
+        row = Row(request.question or request.prompt.kind, "")
+        pair = self._pair(request, scene, row, seed=self.seed)
         return replace(pair, rejected_reason=reason)
 
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from components.pairs.findings import FINDINGS
 from components.pairs.glossary import CHINESE, chinese_term, plural
 
 GENERIC = {"body", "tissue", "background", "bone", "empty background", "tissue present", "hip", "cells", "cell"}
@@ -16,53 +17,101 @@ SENTENCE_END = {
     "en": re.compile(r"(?<=[.!?;])\s+|,\s+(?=but\b|while\b|whereas\b|instead\b)|:\s+"),
     "zh": re.compile(r"(?<=[。！？；，：])"),
 }
-NEGATION = {
-    "en": re.compile(
-        r"\b(?:no|not|without|absent|cannot|can't|isn't|aren't|neither|nor|missing|free of|lacks?|lie outside|"
-        r"lies outside)\b", re.IGNORECASE,
-    ),
-    "zh": re.compile(r"未见|没有|无|不可见|看不到|看不见|不包含|缺少|缺失|未显示|并非|不存在"),
-}  # fmt: skip
 SIDES = {
     "en": {"left": ("left",), "right": ("right",), "left and right": ("left", "right"),
-           "right and left": ("left", "right"), "both": ("left", "right"), "bilateral": ("left", "right")},
-    "zh": {"左侧": ("left",), "左": ("left",), "右侧": ("right",), "右": ("right",), "双侧": ("left", "right"),
-           "左右": ("left", "right"), "两侧": ("left", "right")},
+           "right and left": ("left", "right"), "both": ("left", "right"), "bilateral": ("left", "right"),
+           "both sides": ("left", "right")},
+    "zh": {"左侧": ("left",), "左": ("left",), "左边": ("left",), "右侧": ("right",), "右": ("right",),
+           "右边": ("right",), "双侧": ("left", "right"), "左右": ("left", "right"), "两侧": ("left", "right"),
+           "双": ("left", "right")},
 }  # fmt: skip
+# "The surgeon left kidney tissue": a pronoun or "has" before "left" makes a verb of it.
+VERB_BEFORE = "".join(
+    rf"(?<!\b{word} )" for word in ("it", "he", "she", "they", "we", "who", "which", "that", "has", "have", "had",
+                                     "surgeon", "surgery", "nothing", "operation")
+)  # fmt: skip
 SIDE_BEFORE = {
     "en": re.compile(
-        r"\b(left and right|right and left|both|bilateral|left|right)(?:[- ]sided)?\s+$", re.IGNORECASE
+        rf"\b(left and (?:the )?right|right and (?:the )?left|both|bilateral|{VERB_BEFORE}left|right)"
+        r"(?:[- ](?:sided|hand))?\s+$", re.IGNORECASE,
     ),
-    "zh": re.compile(r"(左侧|右侧|双侧|左右|两侧|左|右)的?$"),
-}
-SIDE_AFTER = {
-    "en": re.compile(r"^\s+(?:is\s+|lies\s+|seen\s+)?on the (left|right)\b(?! (?:part|half|edge))", re.IGNORECASE),
-    "zh": re.compile(r"^(?:位于|在)(?:患者|身体)的?(左侧|右侧)"),
-}
-NUMBERS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8,
-    "九": 9, "十": 10,
+    "zh": re.compile(r"(?<!图像)(?<!图像的)(?<!画面)(左侧|右侧|双侧|左右|两侧|左边|右边|左|右|双)的?$"),
 }  # fmt: skip
-COUNT_BEFORE = {
-    "en": re.compile(r"\b(\d+|" + "|".join(w for w in NUMBERS if w.isascii()) + r")\s+$", re.IGNORECASE),
-    "zh": re.compile(r"(\d+|[一两二三四五六七八九十])\s*[个枚处块]$"),
+SIDE_AFTER = {
+    "en": re.compile(
+        r"^\s+(?:(?:is|are|lies?|seen|located|found|visible|shown|present)\s+)*(?:on|of|at) "
+        r"(?:(both sides)|(?:the |its )(?:patient's )?(left|right)(?!\w)"
+        r"(?!(?:[- ]hand)?(?: side)?(?: of (?:the|this) (?:image|picture|screen|view)|"
+        r" (?:part|half|edge|third))))|"
+        r"^\s*\((left|right)\)", re.IGNORECASE,
+    ),
+    "zh": re.compile(r"^(?:位于|在)(?:患者|身体|体内)?的?(左侧|右侧|左边|右边)(?![上下部的\x00])"),
+}  # fmt: skip
+ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")  # fmt: skip
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+NUMBERS = {
+    **{word: number for number, word in enumerate(ONES)},
+    **{word: 10 * number for number, word in enumerate(TENS, 2)},
+    **{f"{ten}-{ONES[one]}": 10 * number + one for number, ten in enumerate(TENS, 2) for one in range(1, 10)},
+    "a pair of": 2, "a couple of": 2, "a dozen": 12, "a single": 1, "single": 1, "only one": 1,
+}  # fmt: skip
+CHINESE_DIGITS = {
+    "零": 0,
+    "一": 1,
+    "两": 2,
+    "二": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
 }
+WORDS = "|".join(sorted(NUMBERS, key=len, reverse=True))
+KINDLY = (
+    "large|small|larger|smaller|visible|separate|distinct|annotated|labelled|labeled|individual|different|round|dark|"
+    "bright|further|marked|clear|complete|whole|identifiable"
+)
+MEASURES = "个枚处块只条颗例粒片"
+COUNT_BEFORE = {
+    "en": re.compile(rf"(?<![\w.-])(\d+|{WORDS})\s+(?:(?:{KINDLY}),?\s+){{0,2}}$", re.IGNORECASE),
+    "zh": re.compile(
+        rf"(?<![第\d.])(\d+|[零一两二三四五六七八九十百]+)\s*[{MEASURES}](?:(?:较大|较小|明显|独立|散在|圆形|可见)的?)?$"
+    ),
+}  # fmt: skip
+COUNT_AFTER = {
+    "en": re.compile(
+        rf"^(?:\s+(?:visible|shown|seen|present|here|in (?:the|this) (?:image|picture)))*\s+(?:is|are|equals)\s+"
+        rf"(\d+|{WORDS})(?!\w|\.\d|\s*(?:%|mm|cm|per))", re.IGNORECASE,
+    ),
+    "zh": re.compile(
+        r"^(?:的?(?:数目|数量|个数|总数))?(?:共计|共有|共|一共|总共|合计)?(?:有|为|是)?"
+        rf"(\d+|[零一两二三四五六七八九十百]+)\s*[{MEASURES}](?![的\x00\u4e00-\u9fff])"
+    ),
+}  # fmt: skip
+NUMBER_OF = {"en": re.compile(r"\b(?:number|count|total) of (?:the )?$", re.IGNORECASE), "zh": re.compile("")}
 PLACE = {
     "en": re.compile(
         r"\b(upper|lower|middle)?[ -]?(left|right|central|centre|center|middle|upper|lower)?"
-        r"(?: (?:part|third|area|region|corner|half))? of (?:the|this) (?:image|picture)", re.IGNORECASE,
+        r"(?: (?:part|third|area|region|corner|half|side|edge|portion|quadrant))?"
+        r" of (?:the|this) (?:image|picture|view)", re.IGNORECASE,
     ),
     "zh": re.compile(r"图像的?(左上|右上|左下|右下|上|下|左|右|中央)部?"),
 }  # fmt: skip
 ROWS = {"upper": 0, "lower": 2, "上": 0, "下": 2}
 COLUMNS = {"left": 0, "right": 2, "左": 0, "右": 2}
 RELATION = {
-    "en": re.compile(r"\b(above|below|to the left of|to the right of)\b", re.IGNORECASE),
+    "en": re.compile(
+        r"\b(above|below|(?:to the )?left of|(?:to the )?right of)\b(?! (?:the|this) (?:image|picture|view))",
+        re.IGNORECASE,
+    ),
     "zh": re.compile(r"的(上方|下方|左方|右方)"),
 }
 DIRECTIONS = {
-    "above": (0, -1), "below": (0, 1), "to the left of": (-1, 0), "to the right of": (1, 0),
+    "above": (0, -1), "below": (0, 1), "to the left of": (-1, 0), "to the right of": (1, 0), "left of": (-1, 0),
+    "right of": (1, 0),
     "上方": (0, -1), "下方": (0, 1), "左方": (-1, 0), "右方": (1, 0),
 }  # fmt: skip
 COMPARED = {"en": re.compile(r"\bsame\b", re.IGNORECASE), "zh": re.compile(r"相同|一致|同样")}
@@ -72,6 +121,7 @@ PLANES = {
     "coronal": re.compile(r"\bcoronal\b|冠状[位面切]", re.IGNORECASE),
     "sagittal": re.compile(r"\bsagittal\b|矢状", re.IGNORECASE),
 }
+ANY_PLANE = re.compile(r"axial|transverse|coronal|sagittal|[轴横冠矢]", re.IGNORECASE)
 MODALITIES = {
     "CT": re.compile(r"(?<![A-Za-z])CT(?![A-Za-z])|computed tomograph\w*|计算机断层"),
     "MR": re.compile(r"(?<![A-Za-z])MRI?(?![A-Za-z])|magnetic resonance|磁共振"),
@@ -107,7 +157,7 @@ class Mention:
 
 def find_labels(text: str, language: str, *, extra: tuple[str, ...] = ()) -> list[Mention]:
     """Find label names, the longest at each place; `extra` are labels that the glossary may not know."""
-    names = _names(language, tuple(sorted(set(extra).difference(CHINESE))))
+    names = _names(language, tuple(sorted(set(extra).difference(CHINESE, FINDINGS))))
     low = text.lower()
     found: list[Mention] = []
     for match in WORD_START[language].finditer(low):
@@ -125,8 +175,8 @@ def find_labels(text: str, language: str, *, extra: tuple[str, ...] = ()) -> lis
 def _names(language: str, extra: tuple[str, ...]) -> dict[str, list[tuple[str, frozenset[str]]]]:
     """Index names by their first word (English) or character (Chinese), longest first."""
     meanings: dict[str, set[str]] = {}
-    for label in (*(term for term in CHINESE if term not in GENERIC), *extra):
-        chinese = chinese_term(label)
+    for label in (*(term for term in CHINESE if term not in GENERIC), *FINDINGS, *extra):
+        chinese = chinese_term(label) or FINDINGS.get(label, "")
         same = {other for other in CHINESE if chinese and CHINESE[other] == chinese} | {label}
         forms = {label.lower(), plural(label).lower()} if language == "en" else {chinese.lower()} - {""}
         for form in forms:

@@ -1,19 +1,52 @@
 """Which rows a training stage reads: a ratio for each kind of pair, each source and each language.
 
 A row's fate depends on its own id and the seed alone, so adding rows never changes what happens to the others.
+A source that a mixture does not name is read whole; a name that no card has would be that by mistake, and raises.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from components.data.catalog import CARDS, card_files
+from components.errors import ConfigError
 from components.records import Pair
-from components.settings import Mixture
+from components.settings import Mixture, Recipe
+
+
+def check_sources(recipe: Recipe, cards: Path = CARDS) -> None:
+    """Refuse a recipe whose mixtures or sizes name a source without a card; where there are no cards, nothing.
+
+    Raises:
+        ConfigError: naming each place, the unknown name and its near matches.
+    """
+    if not cards.is_dir():
+        return
+    known = list(card_files(cards))
+    named = {f"mixtures.{name}.sources": mixture.sources for name, mixture in recipe.mixtures.items()}
+    wrong = [
+        f"{place}: {source!r}{_near(source, known)}"
+        for place, sources in {**named, "sizes": recipe.sizes}.items()
+        for source in sources
+        if source not in known
+    ]
+    if wrong:
+        what = f"{len(wrong)} source(s) without a card:\n    " + "\n    ".join(wrong)
+        raise ConfigError(what, where=f"recipe {recipe.name}", fix="gmai sources")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """Say which cards a name may mean: those that are spelled alike, then those that contain it."""
+    alike = difflib.get_close_matches(name, known, n=3)
+    matches = list(dict.fromkeys([*alike, *(card for card in known if name in card)]))[:3]
+    return f"; near matches: {', '.join(matches)}" if matches else ""
 
 
 def choose_pairs(pairs: Sequence[Pair], mixture: Mixture, *, seed: int) -> list[Pair]:

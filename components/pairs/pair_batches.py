@@ -41,6 +41,14 @@ class PairBatch:
         """The pair of each entry of `images`."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    @property
+    def firsts(self) -> Rows:
+        """The first image row of each pair, -1 where it shows none."""
+        found = np.full(len(self), -1)
+        shown = np.flatnonzero(np.diff(self.offsets))
+        found[shown] = self.images[self.offsets[:-1][shown]]
+        return found
+
     def said(self, pixels: Keys) -> Keys:
         """Return a key of what each pair says of which pixels; `pixels` is a key an image row."""
         keys = keys_of(self.texts)

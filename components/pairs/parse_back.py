@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.pairs.claims import BoxClaim, Claim, Claims, Relation, parse_boxes, read_claims
 from components.pairs.facts import COUNTED_BY, absent_labels, present_labels
 from components.pairs.glossary import BODY_PART_CHOICES, body_regions
+from components.pairs.knowledge import home_of, sayable
 from components.pairs.lexicon import COMPARED, MORE, SENTENCE_END, find_labels
+from components.pairs.two_images import parts_of
 from components.records import NOT_STATED, Box, Pair, Record
 
 BOX_TOLERANCE = 0.0051  # half of the last of two decimals
@@ -71,8 +73,10 @@ def contradictions(pair: Pair, known: Sequence[Known]) -> tuple[str, ...]:
     question, answer = pair.conversations[0].value.replace("<image>\n", ""), pair.conversations[-1].value
     if not known or (pair.generator.name == "source" and _is_own_annotation(pair)):
         found = _check_source_words(pair, known)
+    elif is_told(pair):
+        found = _check_told(pair, known[0])
     elif len(known) > 1:
-        found = _check_two(question, answer, pair, known)
+        found = _check_two(question, answer, pair, known) if pair.options else _check_compared(answer, pair, known)
     elif pair.options:
         found = _check_closed(question, answer, pair, known[0])
     else:
@@ -85,12 +89,60 @@ def _check_open(question: str, answer: str, pair: Pair, known: Known) -> list[st
     said = read_claims(answer, pair.language, extra=known.labels)
     is_source = pair.generator.name == "source"
     found = _check_claims(said, known, is_source=is_source)
+    for turn in pair.conversations[1:-1:2]:
+        earlier = read_claims(turn.value, pair.language, extra=known.labels)
+        found += _check_claims(earlier, known, is_source=is_source)
     found += [reason for claim in asked.mentions for reason in _check_side(claim, known)]
     found += [reason for claim in asked.boxes for reason in _check_box(claim, known)]
     found += _check_loose_places(said, asked, known)
     wanted = [parse_boxes(answer)] if pair.boxes else []
     if any(not _same_boxes(boxes, pair.boxes) for boxes in wanted):
         found.append("box_contradicts")
+    return found
+
+
+def is_told(pair: Pair) -> bool:
+    """Tell whether a pair without an image speaks of its record's annotation; a source's own texts do not."""
+    return pair.kind == "text_only" and pair.generator.name != "source"
+
+
+def _check_told(pair: Pair, known: Known) -> list[str]:
+    """Check a conversation without an image: all turns, but for the glossary's sentences that fit the record."""
+    has_side = any(side in SIDE_ANSWERS for _, side, _ in known.boxes)
+    entries = sayable(
+        modality=known.modality, plane=known.plane, language=pair.language, has_side=has_side,
+        has_box=bool(known.boxes),
+    )  # fmt: skip
+    allowed = {known.modality} | read_claims(" ".join(entries), pair.language).modalities
+    known = replace(known, mentioned=known.mentioned | {home_of(label) for label in known.present})
+    found: list[str] = []
+    for turn in pair.conversations:
+        text = turn.value
+        for entry in entries if turn.speaker == "gpt" else ():
+            text = text.replace(entry, " ")
+        said = read_claims(text, pair.language, extra=known.labels)
+        found += _check_claims(replace(said, modalities=said.modalities - allowed), known, is_source=False)
+    human, told = (" ".join(turn.value for turn in pair.conversations[start::2]) for start in (0, 1))
+    asked = read_claims(human, pair.language, extra=known.labels)
+    places = read_claims(told, pair.language, extra=known.labels).loose_places
+    return found + _check_loose_places(Claims(loose_places=places), asked, known)
+
+
+def _check_compared(answer: str, pair: Pair, known: Sequence[Known]) -> list[str]:
+    """Check a free comparison: each clause against the image it names; one that names none must fit either."""
+    labels = tuple(label for one in known for label in one.labels)
+    found: list[str] = []
+    for part in parts_of(answer, pair.language):
+        said = read_claims(part.text, pair.language, extra=labels)
+        if len(part.shown) == 2 and MORE[pair.language].search(part.text):
+            more, fewer = (known[image] for image in part.shown)
+            if not all(_number(claim, more) > _number(claim, fewer) for claim in said.mentions):
+                found.append("count_contradicts")
+            continue
+        each = [_check_claims(said, known[image], is_source=False) for image in part.shown or (0, 1)]
+        found += sum(each, []) if part.shown else min(each, key=len)
+        flipped = [_with_polarity(claim, is_flipped=True) for claim in said.mentions]
+        found += [r for image in part.hidden for claim in flipped for r in _check_mention(claim, known[image])]
     return found
 
 
@@ -196,6 +248,7 @@ def _check_modality(said: Claims, known: Known, *, is_source: bool) -> list[str]
 
 
 def _check_mention(claim: Claim, known: Known) -> list[str]:
+    claim = _narrowed(claim, known)
     if claim.is_negated:
         if claim.labels & known.present:
             return ["negation_contradicts"]
@@ -205,6 +258,16 @@ def _check_mention(claim: Claim, known: Known) -> list[str]:
             return ["negation_contradicts"]
         return [] if _is_excused(claim, known) else ["label_not_annotated"]
     return _check_side(claim, known) + _check_count(claim, known) + _check_place(claim, known)
+
+
+def _narrowed(claim: Claim, known: Known) -> Claim:
+    """Let a wider word mean the annotated thing: "the tumour" where a lung tumour is annotated."""
+    if claim.labels & (known.present | known.absent):
+        return claim
+    wider = tuple(f" {label}" for label in claim.labels)
+    narrow = frozenset(label for label in known.present if label.endswith(wider))
+    narrow = narrow or frozenset(label for label in known.absent if label.endswith(wider))
+    return replace(claim, labels=claim.labels | narrow) if narrow else claim
 
 
 def _is_excused(claim: Claim, known: Known) -> bool:

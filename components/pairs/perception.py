@@ -10,6 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
+from components.pairs.difficulty import (
+    choose_level,
+    draw,
+    label_pools,
+    modality_pools,
+    part_pools,
+    presence_acceptance,
+    presence_items,
+)
 from components.pairs.draft import Draft, Scene, choice, yes_no
 from components.pairs.facts import (
     SIDES,
@@ -50,6 +59,11 @@ def ask_modality(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     if not modalities:
         return None
     truth = modalities[0].modality
+    level, distractors = _leveled(scene, modality_pools(scene.record, scene.around), "modality")
+    if level:
+        names = [wording.modality(name) for name in (truth, *distractors)]
+        question = wording.say("modality_question", rng)
+        return choice(f"modality/{level}", question, names, names[0], wording=wording, rng=rng)
     wrong = _sample(rng, modality_group(truth), 1)
     rest = [modality for modality in MODALITIES if modality != truth and modality not in wrong]
     weights = [commonness(scene.around.modalities[modality]) for modality in rest]
@@ -78,8 +92,12 @@ def ask_organ(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     wrong = [part for part in BODY_PART_CHOICES if not own & body_regions(part)]
     if not truth or len(wrong) < NUM_OPTIONS - 1:
         return None
-    options = _names(wording, (truth, *_apart(rng, wrong, NUM_OPTIONS - 1, scene.around.body_parts)))
-    return choice("organ", wording.say("organ_question", rng), options, options[0], wording=wording, rng=rng)
+    level, distractors = _leveled(scene, part_pools(scene.record, scene.around), "organ")
+    if not level:
+        distractors = _apart(rng, wrong, NUM_OPTIONS - 1, scene.around.body_parts)
+    options = _names(wording, (truth, *distractors))
+    question = wording.say("organ_question", rng)
+    return choice(_typed("organ", level), question, options, options[0], wording=wording, rng=rng)
 
 
 def ask_stated(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
@@ -104,10 +122,10 @@ def ask_presence(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     One label is drawn whatever is present, and then asked or not: drawing among the labels that may be asked
     would favour the answer that is spread over more images.
     """
-    informative = [item for item in _present_and_absent(scene) if _is_informative(scene, item[0])]
+    informative = presence_items(scene.record, scene.around)
     if not informative:
         return None
-    label, is_present = rng.choice(sorted(informative))
+    label, is_present = rng.choice(informative)
     if not _is_accepted(scene, label, is_present=is_present):
         return None
     is_negated = rng.random() < NEGATED_SHARE
@@ -161,10 +179,15 @@ def ask_structure(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     if not truths or len(absent) < NUM_OPTIONS - 1:
         return None
     truth = rng.choice(truths)
-    wrong = _weighted(rng, absent, [scene.around.acceptance(a, is_present=False) for a in absent], NUM_OPTIONS - 1)
+    level, wrong = _leveled(scene, label_pools(scene.record, scene.around, truth), f"structure\x1f{truth}")
+    if not level:
+        weights = [scene.around.acceptance(label, is_present=False) for label in absent]
+        wrong = _weighted(rng, absent, weights, NUM_OPTIONS - 1)
     options = _names(wording, (truth, *wrong))
     question = wording.say("structure_question", rng)
-    return choice("structure", question, options, options[0], wording=wording, rng=rng, labels=(truth,))
+    return choice(
+        _typed("structure", level), question, options, options[0], wording=wording, rng=rng, labels=(truth,)
+    )  # fmt: skip
 
 
 def ask_largest(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
@@ -185,10 +208,16 @@ def ask_region(scene: Scene, wording: Wording, rng: Random) -> Draft | None:
     if len(labels) < 3:
         return None
     fact = rng.choice(boxes)
-    wrong = _sample(rng, [label for label in labels if label != fact.label], NUM_OPTIONS - 1)
+    others = [label for label in labels if label != fact.label]
+    pools = label_pools(scene.record, scene.around, fact.label)
+    level, wrong = _leveled(scene, pools | {"hard": others} if pools else {}, f"region\x1f{fact.label}")
+    if not level:
+        wrong = _sample(rng, others, NUM_OPTIONS - 1)
     options = _names(wording, (fact.label, *wrong))
     question = wording.say("region_question", rng, box=box_text(fact.box))
-    return choice("region", question, options, options[0], wording=wording, rng=rng, labels=(fact.label,))
+    return choice(
+        _typed("region", level), question, options, options[0], wording=wording, rng=rng, labels=(fact.label,)
+    )  # fmt: skip
 
 
 ALWAYS: tuple[Maker, ...] = (ask_modality, ask_plane, ask_organ, ask_stated)
@@ -205,19 +234,25 @@ def plan_questions(rng: Random) -> Iterator[Maker]:
     yield from (ask_presence, ask_structure, ask_presence)
 
 
-def _present_and_absent(scene: Scene) -> list[tuple[str, bool]]:
-    present = [(fact.label, True) for fact in scene.all(PresenceFact)]
-    return present + [(fact.label, False) for fact in scene.all(AbsenceFact)]
+def _typed(name: str, level: str) -> str:
+    return f"{name}/{level}" if level else name
 
 
-def _is_informative(scene: Scene, label: str) -> bool:
-    return bool(scene.around.present[label] and scene.around.absent[label])
+def _leveled(scene: Scene, pools: Mapping[str, Sequence[str]], key: str) -> tuple[str, list[str]]:
+    """Choose a question's level and draw its wrong answers; ("", []) where levels are off or none has enough."""
+    record, around = scene.record, scene.around
+    level = choose_level(record, around, pools, most=NUM_OPTIONS - 1, key=key)
+    if not level:
+        return "", []
+    size = len(pools[level]) if key == "organ" else NUM_OPTIONS - 1
+    drawn = draw(record, around, pools[level], size, key=key)
+    return level, parts_apart(drawn, NUM_OPTIONS - 1) if key == "organ" else drawn
 
 
 def _is_accepted(scene: Scene, label: str, *, is_present: bool) -> bool:
     """Decide once for a record and label, so that asking again does not shift the balance of yes and no."""
     chance = Random(stable_id("accept", scene.record.record_id, label)).random()
-    return chance < scene.around.acceptance(label, is_present=is_present)
+    return chance < presence_acceptance(scene.record, scene.around, label, is_present=is_present)
 
 
 def _names(wording: Wording, labels: Sequence[str]) -> list[str]:
@@ -236,9 +271,14 @@ def _weighted(rng: Random, pool: Sequence[str], weights: Sequence[float], size: 
 
 def _apart(rng: Random, pool: Sequence[str], size: int, shown: Mapping[str, int]) -> list[str]:
     """Draw body parts of which no two share a region, by how often the corpus shows the region."""
-    chosen: list[str] = []
     counts = [sum(n for part, n in shown.items() if body_regions(part) & body_regions(item)) for item in pool]
-    for part in _weighted(rng, pool, [commonness(count) for count in counts], len(pool)):
+    return parts_apart(_weighted(rng, pool, [commonness(count) for count in counts], len(pool)), size)
+
+
+def parts_apart(parts: Sequence[str], size: int) -> list[str]:
+    """Keep the first body parts of which no two share a region."""
+    chosen: list[str] = []
+    for part in parts:
         if len(chosen) < size and not any(body_regions(part) & body_regions(other) for other in chosen):
             chosen.append(part)
     return chosen

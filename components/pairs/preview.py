@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -55,10 +55,14 @@ class Item:
         return self.pair.conversations[-1].value
 
 
-def write_preview(records: Path, pairs: Path, page: Path) -> Path:
-    """Write the page from the first rows of each source's records and their pairs; return its path."""
+def write_preview(records: Path, pairs: Path, page: Path, *, without: Collection[str] = ()) -> Path:
+    """Write the page from the first rows of each source's records and their pairs; return its path.
+
+    Pairs of the sources named in `without` are left out.
+    """
     images = _some_images(records)
-    shown = (pair for pair in _all_pairs(pairs) if set(pair.record_ids) <= images.keys())
+    kept = (pair for pair in _all_pairs(pairs) if pair.source not in without)
+    shown = (pair for pair in kept if set(pair.record_ids) <= images.keys())
     items = [_item(pair, images) for pair in choose(shown, MOST_ITEMS)]
     page.write_text(render(items), encoding="utf-8")
     return page

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 
 from components.pairs.draft import Scene
 from components.pairs.facts import AbsenceFact, BoxFact, PresenceFact
+from components.pairs.knowledge import sayable
+from components.pairs.surroundings import Partner
 from components.pairs.wording.language import box_text
 from components.records import NOT_STATED, Record, stable_id
 
 REGION_START = {"en": "This region", "zh": "该区域"}
 TONGUES = {"en": "English", "zh": "Simplified Chinese"}
 MOST_LABELS = 12
+WITHOUT_IMAGE = ("comparison", "text_only")
 EXPERT = (
     "You are a medical expert who writes training data about images. You say only what the image shows or the "
     "annotation states. You never name a person, never give advice, and reply with one JSON object and no other "
@@ -39,7 +42,37 @@ FORMS = {
         "None asks for a definition out of a textbook. Each answer reasons from a visible feature to the label, "
         "and is precise."
     ),
+    "percept": (
+        "Write {count} multiple-choice questions about what can be perceived in the image: the modality, the "
+        "plane, "
+        'an organ, a label, a side, a number. Reply {{"pairs": [{{"question": "...", "options": ["...", "..."], '
+        '"answer": "..."}}]}}. Give two to four options; the answer repeats one of them letter by letter, '
+        "the others "
+        "are wrong by what is stated above, and only the image tells them apart."
+    ),
+    "report": (
+        'Write a report of this image as a specialist would dictate it. Reply {{"findings": "...", "impression": '
+        '"..."}}. The findings go through what is stated above, with side, number and place where they are '
+        "stated, "
+        "and through what is ruled out. The impression concludes from the findings and adds nothing. Call nothing "
+        "normal unless the label does."
+    ),
+    "comparison": (
+        "The first image is described above; the second image shows: {other}. Write {count} question that "
+        "needs both "
+        'images, and its answer. Reply {{"pairs": [{{"question": "...", "answer": "..."}}]}}. Say "the first '
+        'image" '
+        'and "the second image" ({first}, {second} in Chinese), and name only differences that the two lists '
+        "state."
+    ),
+    "text_only": (
+        "Nobody sees the image. Write a conversation of {count} to 4 exchanges in which a student, who tells "
+        "what is "
+        'stated above, asks what it means. Reply {{"pairs": [{{"question": "...", "answer": "..."}}]}}, in order. '
+        "Each answer follows from what the student told and from this glossary alone: {glossary}"
+    ),
 }
+FREE_QUESTIONS = ("instruct", "comparison", "text_only")  # replies of questions and answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +97,19 @@ class Prompt:
 
 
 def make_prompt(
-    kind: str, scene: Scene, *, language: str, box: BoxFact | None = None, count: int = 1,
-    sends_image: bool = True, temperature: float = 0.0, max_tokens: int = 512,
+    kind: str, scene: Scene, *, language: str, box: BoxFact | None = None, other: Partner | None = None,
+    count: int = 1, sends_image: bool = True, temperature: float = 0.0, max_tokens: int = 512,
 ) -> Prompt:  # fmt: skip
-    """Fill one of FORMS with a record's five-tuple; `count` is the number of questions of "instruct"."""
+    """Fill one of FORMS with a record's five-tuple; `count` is the number of questions, `other` the second image.
+
+    Of two images none is sent: the second one's pixels are not at hand. A text-only conversation needs none.
+    """
     record = scene.record
-    slots = {"box": box_text(box.box) if box else "", "start": REGION_START[language], "count": count}
+    slots = {
+        "box": box_text(box.box) if box else "", "start": REGION_START[language], "count": count,
+        "other": _other(other) if other else "", "glossary": _glossary(record, language), "first": "第一张图像",
+        "second": "第二张图像",
+    }  # fmt: skip
     labels = [box.label] if box else _labels(scene)
     lines = [
         *_slots(record, labels, box),
@@ -77,10 +117,29 @@ def make_prompt(
         FORMS[kind].format(**slots),
         f"Write in {TONGUES[language]}.",
     ]
-    shown = sends_image and bool(record.image)
+    shown = sends_image and bool(record.image) and kind not in WITHOUT_IMAGE
     return Prompt(
         kind, "\n".join(lines), language, image=record.image if shown else b"", image_format=record.image_format,
         image_hash=record.sha256 if shown else "", temperature=temperature, max_tokens=max_tokens,
+    )  # fmt: skip
+
+
+def _other(partner: Partner) -> str:
+    """State the second image's labels, with numbers where they are known, and what it is known not to show."""
+    counts = dict(partner.counts)
+    shown = [f"{label} ({counts[label]} objects)" if label in counts else label for label in partner.present]
+    shown = shown[:MOST_LABELS] or ["none of its labels"]
+    absent = f"; ruled out there: {', '.join(partner.absent[:MOST_LABELS])}" if partner.absent else ""
+    return "; ".join(shown) + absent
+
+
+def _glossary(record: Record, language: str) -> str:
+    has_side = any(region.side in ("left", "right") for region in record.regions)
+    return " ".join(
+        sayable(
+            modality=record.modality, plane=record.plane, language=language, has_side=has_side,
+            has_box=bool(record.regions),
+        )
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from components.pairs.facts import SIDES, absent_labels, present_labels
 from components.records import Record, stable_id
@@ -32,7 +33,8 @@ class Partner:
 class Surroundings:
     """Counts over one source, gathered by `look_around`.
 
-    `modalities` and `body_parts` are counts of images over the whole corpus.
+    `modalities` and `body_parts` are counts of images over the whole corpus. `further` has what levels of
+    difficulty and hard negatives need, where the settings ask for them.
     """
 
     present: Counter[str] = field(default_factory=Counter)
@@ -42,6 +44,7 @@ class Surroundings:
     partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
     modalities: Counter[str] = field(default_factory=Counter)
     body_parts: Counter[str] = field(default_factory=Counter)
+    further: Any = None  # a `Further` of difficulty.py, which stands on this module
 
     def acceptance(self, label: str, *, is_present: bool) -> float:
         """Return how often a yes (or no) about a label may be asked so that both are equally common, 0-1."""

@@ -1,12 +1,16 @@
 """Tombstones: patients and sources that were withdrawn, and are left out of every corpus from then on.
 
 `conf/withdrawn.yaml` is the list: `gmai withdraw` adds to it by rename, git keeps its history, and DVC sees it as
-an input of curation, so the next run leaves the withdrawn images and their pairs out, counted under their reason.
-Patients are named by their keyed hash, as records do. Nothing is ever taken off the list by this project.
+an input of pairing and of curation: the next run makes no pair of what is withdrawn, refuses what was made already
+(its words are not kept among the refused), and removes the replies that a language model gave about it. The images
+stay in artifacts/records until their files leave data/. Patients are named by their keyed hash, as records do.
+Nothing is ever taken off the list by this project.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +21,16 @@ from pydantic import Field, ValidationError
 from components.errors import DataError
 from components.pairs.columns import positions
 from components.pairs.dedupe import Reasons, no_reasons
+from components.records import Record
 from components.settings import Frozen
 from components.tracking.commit import write_bytes
+from components.tracking.tables import count_rows, read_table, shards_below
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TOMBSTONES = Path("conf/withdrawn.yaml")
-PATIENT, SOURCE = "patient_withdrawn", "source_withdrawn"
+PATIENT, SOURCE = GONE = ("patient_withdrawn", "source_withdrawn")
 
 
 class Withdrawn(Frozen):
@@ -32,6 +38,10 @@ class Withdrawn(Frozen):
 
     patients: tuple[str, ...] = Field(default=(), description="patient keys, as records hold them")
     sources: tuple[str, ...] = Field(default=(), description="names of cards")
+
+    def reason(self, *, patient: str, source: str) -> str:
+        """Return why something of a patient and a source is left out, "" where it is not."""
+        return SOURCE if source in self.sources else PATIENT if patient in self.patients else ""
 
 
 def load_withdrawn(path: Path = TOMBSTONES) -> Withdrawn:
@@ -75,12 +85,39 @@ def add_withdrawn(*, patient: str = "", source: str = "", path: Path = TOMBSTONE
     return grown
 
 
-def withdrawn_reasons(images: pa.Table, withdrawn: Withdrawn) -> Reasons:
-    """Return why each image is left out for a withdrawal, "" where it is not."""
-    reasons = no_reasons(len(images))
-    reasons[_is_one_of(images["patient_key"], withdrawn.patients)] = PATIENT
-    reasons[_is_one_of(images["source"], withdrawn.sources)] = SOURCE
+def present_records(records: Iterable[Record], withdrawn: Withdrawn, gone: Counter[str]) -> Iterator[Record]:
+    """Pass on the records that were not withdrawn; count the others into `gone` by reason."""
+    for record in records:
+        reason = withdrawn.reason(patient=record.patient_key, source=record.source)
+        if reason:
+            gone[reason] += 1
+        else:
+            yield record
+
+
+def withdrawn_reasons(rows: pa.Table, withdrawn: Withdrawn) -> Reasons:
+    """Return why each row (an image's or a pair's) is left out for a withdrawal, "" where it is not."""
+    reasons = no_reasons(len(rows))
+    reasons[_is_one_of(rows["patient_key"], withdrawn.patients)] = PATIENT
+    reasons[_is_one_of(rows["source"], withdrawn.sources)] = SOURCE
     return reasons
+
+
+def withdrawn_pairs(pairs: Path, withdrawn: Withdrawn) -> Reasons:
+    """Return why each pair below a folder is left out by its own patient or source: a mere text has no image."""
+    columns = ["patient_key", "source"]
+    if not (withdrawn.patients or withdrawn.sources):
+        return no_reasons(sum(count_rows(path) for path in shards_below(pairs)))
+    return withdrawn_reasons(read_table(pairs, columns), withdrawn)
+
+
+def told(gone: Counter[str]) -> str:
+    """Say what a stage left out, and where the images still are."""
+    counts = ", ".join(f"{number} {reason}" for reason, number in sorted(gone.items()))
+    return (
+        f"left out: {counts}; their images stay in artifacts/records until the files leave data/ "
+        "(remove them, then: dvc repro)"
+    )
 
 
 def _is_one_of(column: Any, known: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -4,12 +4,15 @@ A profile is counts only: classes, image sizes, brightness, text lengths. The ch
 what it judges; `gmai accept-corpus` makes it the accepted one (`metrics/accepted_profile.json`, kept by git, an
 input of the stage). PSI = sum of (new - old) * ln(new / old) over shares of bins (Siddiqi, Credit Risk
 Scorecards, 2006, section 6); by custom less than 0.1 is stable and more than 0.25 has moved.
+
+Above `check.max_drift` the stage stops. A corpus of other sources than the accepted one was chosen so, in conf/:
+its drift is shown and stops nothing until it is accepted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 ACCEPTED = Path("metrics/accepted_profile.json")
 PROFILE = "profile.json"
+REFUSED = Path("var/reports/profile-of-drift.json")
 CLASSES = ("kind", "modality", "department", "task", "source", "language", "question_type", "split")
+MEASURED = ("width", "height", "entropy", "brightness")
 # Edges of the bins, open at both ends: pixels, share of full brightness, bits, characters.
 EDGES: dict[str, tuple[float, ...]] = {
     "shorter side": (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
@@ -55,18 +60,34 @@ class Drift:
         return "stable" if self.psi < STABLE else "moving" if self.psi < MOVED else "moved"
 
 
-def profile_of(pairs: pa.Table, images: pa.Table) -> Profile:
-    """Count pairs (class columns, conversations) and images (width, height, entropy, brightness) into bins."""
-    profile = {name: _counted(pairs[name]) for name in CLASSES}
+def profile_of_pairs(pairs: pa.Table) -> Profile:
+    """Count pairs (class columns and conversations) into bins."""
     asked, answered = text_lengths(pairs["conversations"])
+    lengths = {"question length": asked, "answer length": answered}
+    profile = {name: _counted(pairs[name]) for name in CLASSES}
+    return profile | {name: _binned(values, EDGES[name]) for name, values in lengths.items()}
+
+
+def profile_of_images(images: pa.Table) -> Profile:
+    """Count images (those of MEASURED that the table has) into bins."""
     wide, high = np.asarray(images["width"]), np.asarray(images["height"])
     numbers: dict[str, np.ndarray[Any, Any]] = {
         "shorter side": np.minimum(wide, high), "longer side": np.maximum(wide, high),
-        "entropy": np.asarray(images["entropy"]), "question length": asked, "answer length": answered,
+        "entropy": np.asarray(images["entropy"]),
     }  # fmt: skip
     if "brightness" in images.column_names:
         numbers["brightness"] = np.asarray(images["brightness"])
-    return profile | {name: _binned(values, EDGES[name]) for name, values in numbers.items()}
+    return {name: _binned(values, EDGES[name]) for name, values in numbers.items()}
+
+
+def merged(one: Profile, other: Profile) -> Profile:
+    """Return the profile of two parts together; a part without a column adds nothing to it."""
+    together = {name: dict(counts) for name, counts in one.items()}
+    for name, counts in other.items():
+        column = together.setdefault(name, {})
+        for value, number in counts.items():
+            column[value] = column.get(value, 0) + number
+    return together
 
 
 def text_lengths(conversations: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -113,6 +134,25 @@ def drift_between(old: Profile, new: Profile) -> list[Drift]:
     return sorted(found, key=lambda drift: (-drift.psi, drift.column))
 
 
+def is_same_choice(accepted: Profile, profile: Profile, chosen: Collection[str]) -> bool:
+    """Say whether the corpus is drawn from the accepted one's sources; one of them without pairs does not count.
+
+    `chosen` are the corpus's sources in the settings: a source that lost all its pairs is drift, one that was
+    taken off the list is not.
+    """
+    before = {name for name, number in accepted.get("source", {}).items() if number}
+    now = {name for name, number in profile.get("source", {}).items() if number}
+    return before <= set(chosen) and now <= before
+
+
+def offer_profile(profile: Profile, failed: Collection[str], *, path: Path = REFUSED) -> None:
+    """Keep the profile of a corpus that nothing but drift stopped, so that it can be accepted; else none."""
+    if set(failed) == {"drift"}:
+        write_json(path, profile)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def load_profile(path: Path = ACCEPTED) -> Profile | None:
     """Read a profile, None when there is none.
 
@@ -128,13 +168,14 @@ def load_profile(path: Path = ACCEPTED) -> Profile | None:
         raise DataError(f"not a profile: {error}", where=str(path), fix="gmai accept-corpus") from error
 
 
-def accept_corpus(checked: Path, *, target: Path = ACCEPTED) -> None:
-    """Make the checked corpus the one that later ones are compared with.
+def accept_corpus(checked: Path, *, refused: Path = REFUSED, target: Path = ACCEPTED) -> None:
+    """Make the last corpus that passed the check, or failed it for drift alone, the one later ones are held to.
 
     Raises:
-        DataError: no corpus has passed the check.
+        DataError: there is no such corpus.
     """
-    profile = load_profile(checked / PROFILE)
+    profile = load_profile(refused) or load_profile(checked / PROFILE)
     if profile is None:
         raise DataError("no checked corpus", where=str(checked), fix="dvc repro check")
     write_json(target, profile)
+    refused.unlink(missing_ok=True)

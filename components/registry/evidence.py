@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import TrackingError
+from components.evaluation.permitted import PERMITTED_USE
 from components.evaluation.protocol import parts_of
 from components.evaluation.statistics import paired_difference
 from components.registry.gate import Comparison, Evidence
@@ -30,6 +31,7 @@ def gather_evidence(
 ) -> Evidence:
     """Read what the stages left behind; what is not there stays empty for the gate to name."""
     scores = _json(metrics) or {}
+    use = _json(evaluation / PERMITTED_USE) or {}
     return Evidence(
         model_digest=digest_tree(model),
         files={file.relative_to(model).as_posix(): digest_file(file) for file in files_below(model)},
@@ -42,6 +44,8 @@ def gather_evidence(
         protocol=parts_of(scores, primary),
         scores=tuple(scores.get("scores", ())),
         items=primary_items(evaluation / "predictions", primary),
+        permitted_use=use.get("permitted_use", {}),
+        sources=tuple(use.get("sources", ())),
     )
 
 
@@ -66,6 +70,8 @@ def candidate_of(evidence: Evidence, *, policy_hash: str, data: Mapping[str, str
         "quality": dict(evidence.quality) if evidence.quality is not None else None,
         "lineage": rows,
         "data": dict(data),
+        "permitted_use": dict(evidence.permitted_use),
+        "sources": list(evidence.sources),
         "policy_hash": policy_hash,
     }
 
@@ -92,6 +98,7 @@ def recall_evidence(registry: Registry, version: Version) -> Evidence:
         values = json.loads(kept)
         items = json.loads(read_artifact(registry.store, run_id, ITEMS_ARTIFACT) or b"[]")
         values |= {name: tuple(values[name]) for name in ("damaged", "lineage", "scores")}
+        values["sources"] = tuple(values.get("sources", ()))  # versions before it was kept have none
         evidence = Evidence(**values, items={item: (patient, score) for item, patient, score in items})
     return with_package(evidence, registry, version)
 

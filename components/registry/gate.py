@@ -39,6 +39,8 @@ class Evidence:
     scores: tuple[Mapping[str, Any], ...] = ()
     items: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # primary: item -> (patient, score)
     version: str = ""
+    permitted_use: Mapping[str, str] = field(default_factory=dict)  # use -> strictest answer of its sources
+    sources: tuple[str, ...] = ()  # that it was trained on
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Policy:
     max_rejected: float
     rules: Mapping[str, Literal["REJECT", "HOLD"]]
     hash: str
+    intended_use: Literal["research", "commercial"] = "research"
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,18 @@ def data_quality(case: Case) -> Finding:
         problems.append(f"{share:.1%} of the rows were rejected, {case.policy.max_rejected:.1%} are tolerated")
     measured = {"rejected_share": float(share)} if share is not None else {}
     return _finding(problems, "every expectation held", measured)
+
+
+def permitted_use(case: Case) -> Finding:
+    """The terms of every source it was trained on allow what the model is meant for."""
+    allowed, intended = case.candidate.permitted_use, case.policy.intended_use
+    answer = allowed.get("commercial_use", "")
+    told = f"commercial use: {answer or 'not recorded'}, by the terms of {len(case.candidate.sources)} sources"
+    if intended == "research":
+        return Finding("", "passed", f"meant for research; {told}")
+    if not answer:
+        return Finding("", "failed", "missing evidence: what the training sources' terms allow")
+    return _finding([] if answer == "yes" else [f"meant for commercial use; {told}"], told)
 
 
 def beats_blind(case: Case) -> Finding:

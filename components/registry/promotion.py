@@ -134,6 +134,7 @@ def policy_from(promotion: Promotion) -> Policy:
         max_rejected=promotion.max_rejected,
         rules={name: rule.on_fail for name, rule in promotion.gates.items() if rule.enabled},
         hash=digest_json(promotion.model_dump(mode="json")),
+        intended_use=promotion.intended_use,
     )
 
 
@@ -175,10 +176,12 @@ def _version_tags(
     evidence: Evidence, lineage: tuple[LineageRow, ...], *, train_run: str, register_run: str
 ) -> dict[str, str]:
     data = {f"gmai.data_digest.{path}": md5 for path, md5 in pinned_data().items()}
+    use = {f"gmai.permitted_use.{name}": answer for name, answer in evidence.permitted_use.items()}
+    use |= {"gmai.trained_on": ", ".join(evidence.sources)} if evidence.sources else {}
     runs = {f"gmai.run.{row.stage}": row.run_id for row in lineage if row.run_id}
     return {
         DIGEST_TAG: evidence.model_digest, "gmai.git_commit": git_commit(), "gmai.train_run": train_run,
-        evidences.REGISTER_RUN_TAG: register_run, **data, **runs,
+        evidences.REGISTER_RUN_TAG: register_run, **data, **runs, **use,
     }  # fmt: skip
 
 

@@ -80,11 +80,16 @@ def _finding_row(finding: Finding) -> tuple[str, ...]:
 
 def _scores(evidence: Evidence) -> str:
     rows = [
-        (escape(f"{score['benchmark']} ({score['metric']})"), f"{score['value']:.3f}",
-         f"[{score['low']:.3f}, {score['high']:.3f}]", str(score["n"]), f"{score['baseline']:.3f}")
+        (escape(f"{score['benchmark']} ({score['metric']})"), _number(score["value"]),
+         f"[{_number(score['low'])}, {_number(score['high'])}]", str(score["n"]), _number(score["baseline"]))
         for score in evidence.scores
     ]  # fmt: skip
     return _rows(("benchmark", "value", "95 % interval", "n", "baseline"), rows)
+
+
+def _number(value: float | None) -> str:
+    """Write a score; None is what is not defined, such as the calibration of a baseline without confidence."""
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _lineage(evidence: Evidence) -> str:

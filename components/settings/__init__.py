@@ -7,7 +7,7 @@ raise, contradictions raise, and secrets come from the environment alone and nev
 from __future__ import annotations
 
 from components.settings.base import Frozen, Positive, Share, Words
-from components.settings.corpus import Check, Corpus, Curate, Ingest, PairMaking
+from components.settings.corpus import BenchmarkFiles, BurnedInText, Check, Corpus, Curate, Ingest, PairMaking
 from components.settings.decision import Evaluation, GateRule, Judge, Promotion, Tracking
 from components.settings.environment import (
     Secrets,
@@ -19,7 +19,7 @@ from components.settings.environment import (
 )
 from components.settings.loading import PARAMS, Settings, compose, load_settings, settings_from
 from components.settings.model import LanguageModel, Model, Vision
-from components.settings.pairing import Augmentation, Generating, LanguageWriter
+from components.settings.pairing import Augmentation, Choices, Generating, LanguageWriter
 from components.settings.recipe import (
     Adapter,
     Cluster,
@@ -35,7 +35,10 @@ from components.settings.training import Budget, Checkpointing, Device, Guard, S
 __all__ = [
     "Adapter",
     "Augmentation",
+    "BenchmarkFiles",
+    "Choices",
     "Budget",
+    "BurnedInText",
     "Check",
     "Checkpointing",
     "Cluster",

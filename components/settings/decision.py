@@ -66,6 +66,9 @@ class Promotion(Frozen):
     non_inferiority_margin: float = Field(ge=0, description="points of 0-1 the champion may be ahead by")
     require_complete_lineage: bool
     max_rejected: Share = Field(description="share of rows rejected on the way that the gate tolerates")
+    intended_use: Literal["research", "commercial"] = Field(
+        default="research", description="commercial: every training source's terms must say yes to it"
+    )
     gates: dict[str, GateRule] = Field(min_length=1, description="function in registry/gate.py -> its rule")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+PUBLIC_PATIENT_KEY = "public-key-of-the-sample-corpus"
+
 
 class Secrets(BaseModel):
     """What comes from the environment only; never logged, never in params."""
@@ -15,11 +17,16 @@ class Secrets(BaseModel):
     patient_key: SecretStr
     tracking_uri: str
 
+    @property
+    def has_public_key(self) -> bool:
+        """Tell whether the patient key is the default, which everybody knows."""
+        return self.patient_key.get_secret_value() == PUBLIC_PATIENT_KEY
+
 
 def load_secrets() -> Secrets:
     """Read the environment; the default patient key is public and fit for the sample corpus alone."""
     return Secrets(
-        patient_key=SecretStr(os.environ.get("GMAI_PATIENT_KEY", "public-key-of-the-sample-corpus")),
+        patient_key=SecretStr(os.environ.get("GMAI_PATIENT_KEY") or PUBLIC_PATIENT_KEY),
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}"),
     )
 

@@ -16,6 +16,7 @@ class Checkpointing(Frozen):
     root: Path = Field(default=Path("var/checkpoints"), description="a folder that DVC never empties")
     every_steps: int = Field(default=100, ge=0, description="optimiser steps between; 0: only when a signal asks")
     keep: Positive = Field(default=2, description="newest checkpoints that stay")
+    asynchronous: bool = Field(default=False, description="write beside the training, from a copy in memory")
 
 
 class Guard(Frozen):

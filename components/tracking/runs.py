@@ -25,7 +25,7 @@ from components.tracking.digest import digest_json
 from components.tracking.journal import RunWriter, import_journals
 from components.tracking.owner import is_restart_of, owner, owner_lives, scheduler_job
 from components.tracking.redact import redact, redact_mapping
-from components.tracking.store import Store, open_store
+from components.tracking.store import Store, keeps_here, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,6 +34,8 @@ DATASET_DIGEST_LENGTH = 36  # MLflow's limit; an md5 of a folder in DVC has exac
 TAG_STAGE, TAG_FINGERPRINT, TAG_PIPELINE = "gmai.stage", "gmai.fingerprint", "gmai.pipeline"
 TAG_OUTPUT, TAG_OWNER, TAG_ATTEMPTS = "gmai.output_digest", "gmai.owner", "gmai.attempts"
 TAG_PARENT, TAG_NOTE, TAG_JOB = "mlflow.parentRunId", "mlflow.note.content", "gmai.job"
+
+LAYOUT: Any = {"cluster": True, "training": {"workers", "checkpoint", "guard", "log_every"}}
 
 
 @dataclass
@@ -45,6 +47,7 @@ class StageRun:
     writer: RunWriter | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     points: set[tuple[str, int]] = field(default_factory=set, repr=False)
+    keeps_here: bool = True  # its artefacts stay on this machine
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers at an optimiser step, each once whatever is trained again, or without a step."""
@@ -128,7 +131,8 @@ def open_run(
     left = _reattach(store, stage, fingerprint, parent)
     run_id = left or _create(store, stage, fingerprint, parent)
     points = _points_of(store, run_id) if left else set()
-    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets, points)
+    stays = keeps_here(store.uri, store.client.get_run(run_id).info.artifact_uri or "")
+    run = StageRun(run_id, stage, RunWriter(store.client, run_id), secrets, points, stays)
     parent_writer = RunWriter(store.client, parent)
     with _status_kept(run, parent_writer):
         _describe(run, settings, store, inputs)
@@ -157,8 +161,12 @@ def _status_kept(run: StageRun, parent: RunWriter) -> Generator[None]:
 
 @contextmanager
 def _sigterm_raises() -> Generator[None]:
-    """Turn SIGTERM into SystemExit(143), so that the run's status and the scratch folder are put right."""
-    if threading.current_thread() is not threading.main_thread():
+    """Turn SIGTERM into SystemExit(143), so that the run's status and the scratch folder are put right.
+
+    A command that has its own way of leaving keeps it: the handler that it set stays.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or callable(signal.getsignal(signal.SIGTERM)):
         yield
         return
 
@@ -190,8 +198,12 @@ def find_or_make_parent(store: Store, settings: Settings, secrets: Sequence[str]
 
 
 def pipeline_key(settings: Settings) -> str:
-    """Return the hash of the settings and of the committed data digests: one pipeline, one key."""
-    return digest_json({"settings": settings.model_dump(mode="json"), "data": pinned_data()})
+    """Return the hash of the settings and of the committed data digests: one pipeline, one key.
+
+    Where and how safely it runs is no part of it: a stage that goes on under another cluster stays one run.
+    """
+    decides = settings.model_dump(mode="json", exclude=LAYOUT)
+    return digest_json({"settings": decides, "data": pinned_data()})
 
 
 def pinned_data() -> dict[str, str]:

@@ -39,6 +39,7 @@ class StageWork:
     counts: dict[str, int] = field(default_factory=lambda: {"read": 0, "kept": 0})
     rejected: Counter[str] = field(default_factory=Counter)
     details: dict[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)  # path -> sha256, as read when the stage was opened
 
     def count(self, *, read: int = 0, kept: int = 0, rejected: Mapping[str, int] | None = None) -> None:
         """Add to the numbers of rows read, kept, and rejected by reason."""
@@ -76,7 +77,7 @@ def open_stage(
     manifest = _known_before(name, settings, inputs, sections)
     with open_run(name, settings, fingerprint=manifest["fingerprint"], inputs=manifest["inputs"]) as run:
         with _folder_in_place(output) if in_place else folder_aside(output) as scratch:
-            work = StageWork(name, settings, scratch, output, run)
+            work = StageWork(name, settings, scratch, output, run, inputs=manifest["inputs"])
             yield work
             manifest |= {
                 "counts": {**work.counts, "rejected": dict(sorted(work.rejected.items()))},

@@ -12,7 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from components.errors import TrackingError
 from components.settings import Settings, is_tracking_chosen, load_secrets
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SQLITE_PREFIX = "sqlite:///"
 LOUD_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.models", "mlflow.pyfunc", "mlflow.tracking")
 FIX = "unset MLFLOW_TRACKING_URI, or export MLFLOW_TRACKING_URI=sqlite:////absolute/path/mlflow.db"
@@ -75,6 +76,18 @@ def check_address(uri: str) -> None:
             f"not a tracking store: {redact(uri)!r} (need sqlite, postgresql, mysql, mssql, http or https)",
             where="MLFLOW_TRACKING_URI", fix=FIX,
         )  # fmt: skip
+
+
+def keeps_here(uri: str, artifact_uri: str) -> bool:
+    """Tell whether a run's artefacts stay on this machine.
+
+    `uri` is the store's address, `artifact_uri` the run's: a folder, a bucket, or the server's own
+    (`mlflow-artifacts:`), which is here when the server listens on the loopback interface.
+    """
+    place = urlsplit(artifact_uri)
+    if place.scheme == "mlflow-artifacts":
+        return (place.hostname or urlsplit(uri).hostname) in LOOPBACK
+    return place.scheme in ("", "file") and place.hostname in (None, *LOOPBACK)
 
 
 def prepare_sqlite(path: Path) -> None:

@@ -108,6 +108,13 @@ def shards_below(folder: Path) -> list[Path]:
     return shards
 
 
+def count_rows(shard: Path) -> int:
+    """Return a shard's number of rows, from its footer."""
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(shard).num_rows
+
+
 def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read all shards below a folder as one Arrow table; project `columns` where bytes are not needed."""
     import pyarrow as pa

@@ -1,9 +1,10 @@
 """Checkpoints of a running stage: complete or invisible, known by what they belong to.
 
 A checkpoint is a folder, written aside, flushed, and renamed into place; its manifest holds the sha256 of every
-file and the *identity*: stage, settings and data. `latest` is moved only after the new folder has been read back
-against its manifest, and retention removes older folders only after that. A folder that fails its manifest is
-passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors, the rest JSON.
+file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new
+folder has been read back against its manifest, and retention removes older folders only after that. A folder that
+fails its manifest is passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors,
+the rest JSON.
 
     <root>/<stage>/<identity>/step-00000012/{state.safetensors, state.json, manifest.json}
     <root>/<stage>/<identity>/latest          the name of the newest verified folder
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from typing import Any
 from components.errors import CheckpointError
 from components.tracking.commit import folder_aside, write_bytes, write_json
 from components.tracking.digest import digest_file, digest_json
-from components.training.state_file import read_state, write_state
+from components.training.state_file import Snapshot, read_state, take_snapshot
 
 MANIFEST, LATEST, SAMPLES, SKIPPED = "manifest.json", "latest", "samples", "skipped.json"
 
@@ -57,10 +59,10 @@ def check_identity(found: Mapping[str, str], wanted: Identity, *, where: Path) -
 
 def check_complete(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's manifest; CheckpointError when a file is missing, extra or altered."""
+    manifest = read_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
         found = {path.name: digest_file(path) for path in folder.iterdir() if path.name != MANIFEST}
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise CheckpointError(f"not a complete checkpoint: {error}", where=str(folder)) from error
     wrong = sorted(name for name in {*found, *manifest["files"]} if found.get(name) != manifest["files"].get(name))
     if wrong:
@@ -68,13 +70,35 @@ def check_complete(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest; CheckpointError when it is not one, or not as it was written."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: neither JSON nor UTF-8
+        raise CheckpointError(f"not a complete checkpoint: {error}", where=str(folder)) from error
+    parts = ("files", "identity", "facts")
+    is_whole = isinstance(manifest, dict) and all(isinstance(manifest.get(part), dict) for part in parts)
+    if not is_whole or manifest.get("digest") != _own_digest(manifest):
+        raise CheckpointError(
+            "the manifest is not that of a checkpoint, or was altered", where=str(folder / MANIFEST),
+            fix="remove the folder: the stage goes on from the checkpoint before it",
+        )  # fmt: skip
+    return manifest
+
+
+def _own_digest(manifest: Mapping[str, Any]) -> str:
+    return digest_json({key: value for key, value in manifest.items() if key != "digest"})
+
+
 class Shelf:
     """The checkpoints of one stage and identity, newest last."""
 
-    def __init__(self, root: Path, identity: Identity, *, keep: int) -> None:
+    def __init__(self, root: Path, identity: Identity, *, keep: int, asynchronous: bool = False) -> None:
         self.stage_folder = root / identity.stage
         self.folder = self.stage_folder / identity.short
         self.identity, self.keep = identity, keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint") if asynchronous else None
+        self._pending: Future[None] | None = None
 
     def path_of(self, step: int) -> Path:
         """Where the checkpoint of an optimiser step lies."""
@@ -83,13 +107,34 @@ class Shelf:
     def write(self, state: Mapping[str, Any], path: Path, *, facts: Mapping[str, Any]) -> None:
         """Write a state to `path`, verify it, move `latest` there, and let the oldest go.
 
-        `facts` are plain values that are wanted before the whole state is read (`facts_of`).
+        `facts` are plain values that are wanted before the whole state is read (`facts_of`). An asynchronous shelf
+        copies the state here and does the rest beside the training; an error of that comes with the next call.
         """
+        self.finish()
+        snapshot = take_snapshot(state)
+        if self._writer is None:
+            self._put(snapshot, path, dict(facts))
+        else:
+            self._pending = self._writer.submit(self._put, snapshot, path, dict(facts))
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is written; raise what its writing raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finish, and write nothing more beside the training."""
+        self.finish()
+        if self._writer is not None:
+            self._writer.shutdown()
+
+    def _put(self, snapshot: Snapshot, path: Path, facts: dict[str, Any]) -> None:
         with folder_aside(path) as aside:
-            write_state(state, aside)
+            snapshot.write(aside)
             files = {file.name: digest_file(file) for file in sorted(aside.iterdir())}
             manifest = {"files": files, "identity": _plain_identity(self.identity), "facts": facts}
-            write_json(aside / MANIFEST, manifest)
+            write_json(aside / MANIFEST, {**manifest, "digest": _own_digest(manifest)})
         check_complete(path)
         write_bytes(self.folder / LATEST, path.name.encode())
         self._retain(path)
@@ -101,10 +146,11 @@ class Shelf:
 
     def facts_of(self, path: Path) -> dict[str, Any]:
         """Return what was noted beside a checkpoint's state."""
-        return json.loads((path / MANIFEST).read_text())["facts"]
+        return read_manifest(path)["facts"]
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint that verifies, or None; a damaged one is passed over."""
+        self.finish()
         for path in reversed(self._all()):
             try:
                 check_identity(check_complete(path)["identity"], self.identity, where=path)
@@ -114,19 +160,23 @@ class Shelf:
         return None
 
     def others(self) -> list[str]:
-        """Say for each checkpoint of this stage that belongs to something else what differs."""
-        folders = sorted(self.stage_folder.glob(f"*/*/{MANIFEST}"))
-        reasons = set()
-        for manifest in folders:
-            if manifest.parent.parent != self.folder:
-                found = json.loads(manifest.read_text())["identity"]
-                wanted = _plain_identity(self.identity)
-                differing = [name for name in wanted if found.get(name) != wanted[name]]
-                reasons.add(f"{manifest.parent.parent}: other {', '.join(differing)}")
-        return sorted(reasons)
+        """Say for each checkpoint of this stage that is not gone on from what differs, or that it is damaged."""
+        folders = (file.parent for file in self.stage_folder.glob(f"*/*/{MANIFEST}"))
+        return sorted({self._refusal(folder) for folder in folders} - {""})
+
+    def _refusal(self, folder: Path) -> str:
+        """Return why a checkpoint is not gone on from, "" for one of this very identity."""
+        try:
+            found = read_manifest(folder)["identity"]
+        except CheckpointError as error:
+            return f"{folder}: {error.what}"
+        wanted = _plain_identity(self.identity)
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
+        return f"{folder.parent}: other {', '.join(differing)}" if differing else ""
 
     def clear(self) -> None:
         """Remove every checkpoint of this stage: its output is committed."""
+        self.finish()
         shutil.rmtree(self.stage_folder, ignore_errors=True)
 
     def skipped(self) -> dict[str, dict[str, Any]]:

@@ -19,25 +19,30 @@ from components.tracking.digest import digest_file, digest_json, digest_tree
 from components.tracking.stage import settings_section
 from components.tracking.tables import iterate_rows
 from components.training.checkpoint import Identity, Shelf
+from components.training.interruption import REQUEUE
 from components.training.stages import find_stage
 
 Result = TypeVar("Result")
-DECIDES = ("micro_batch", "precision")
-REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: "run me again"
+DECIDES = ("micro_batch", "precision")  # of the section `training`
 
 
 def open_shelf(settings: Settings, name: str) -> Shelf:
     """Return the checkpoints of one stage under these settings and this data."""
     checkpoint = settings.training.checkpoint
-    return Shelf(checkpoint.root, identity_of(settings, name), keep=checkpoint.keep)
+    return Shelf(
+        checkpoint.root, identity_of(settings, name), keep=checkpoint.keep, asynchronous=checkpoint.asynchronous
+    )
+
+
+def deciding_sections(name: str) -> list[str]:
+    """Return the settings that decide a stage's weights: what a checkpoint and the stage's one run belong to."""
+    return [f"recipe.stages.{name}", "model", "seed", *(f"training.{key}" for key in DECIDES)]
 
 
 def identity_of(settings: Settings, name: str) -> Identity:
     """Return what a checkpoint of this stage must have been made from."""
     stage = find_stage(settings.recipe, name)
-    sections = {key: settings_section(settings, key) for key in (f"recipe.stages.{name}", "model", "seed")}
-    training = settings_section(settings, "training")
-    sections["training"] = {key: training[key] for key in DECIDES}
+    sections = {key: settings_section(settings, key) for key in deciding_sections(name)}
     inputs = (settings.work_root / "packs", Path(stage.starts_from))
     return Identity(name, digest_json(sections), digest_json([_data_digest(path) for path in inputs]))
 
@@ -62,12 +67,9 @@ def announce_start(shelf: Shelf, resume: Path | None) -> None:
         print(f"{shelf.identity.stage}: not going on from {reason}", file=sys.stderr)
 
 
-def position_of(shelf: Shelf, resume: Path | None) -> tuple[int, int]:
-    """Return (epoch, packs of it done) that a checkpoint was taken at."""
-    if resume is None:
-        return 0, 0
-    position = shelf.facts_of(resume)["position"]
-    return position["epoch"], position["packs"]
+def position_of(shelf: Shelf, resume: Path | None) -> int:
+    """Return the packs of the stage's stream that were done when a checkpoint was taken."""
+    return shelf.facts_of(resume)["position"]["packs"] if resume is not None else 0
 
 
 def continued_samples(shelf: Shelf, resume: Path | None) -> list[tuple[int, str]]:
@@ -84,24 +86,25 @@ def with_rollbacks(
     shelf: Shelf,
     limit: int,
     packs: Path,
-    log: Callable[[Mapping[str, float]], None],
+    note: Callable[[Mapping[str, Any]], None],
 ) -> Result:
     """Attempt a stage; when it diverges and may go back, leave the packs out and attempt it again.
 
-    With several processes the others are in the middle of a step, so this one leaves with the requeue code
-    and the whole job goes back together.
+    Several processes diverge together: the first notes what is left out, and all leave with the requeue code.
     """
     while True:
+        done = max((row["rollback"] for row in shelf.skipped().values()), default=0)
         try:
             return attempt()
         except Diverged as error:
-            done = max((row["rollback"] for row in shelf.skipped().values()), default=0)
             if done >= limit:
                 raise
-            shelf.skip(described(error, packs, rollback=done + 1))
-            log({"rollbacks": float(done + 1)})
-            print(f"{error}\n  going back; left out from now on: {', '.join(error.packs)}", file=sys.stderr)
+            if process_rank() == 0:
+                shelf.skip(described(error, packs, rollback=done + 1))
+                note(shelf.skipped())
+                print(f"{error}\n  going back; left out from now on: {', '.join(error.packs)}", file=sys.stderr)
             if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.barrier()  # none leaves before it is noted
                 raise SystemExit(REQUEUE) from error
 
 

@@ -21,6 +21,7 @@ from components.errors import DataError
 from components.model.packing import Pack, targets, visible
 from components.model.vision import normalised
 from components.tracking.tables import read_table
+from components.training.order import PackOrder
 
 IGNORE = -100
 
@@ -145,8 +146,9 @@ class Collator:
 class PackDataModule(lightning.LightningDataModule):
     """Loaders over one mixture's packs; ranks read disjoint packs.
 
-    `start` is (epoch, packs of that epoch done over all ranks): the order is a function of (seed, epoch, index),
-    so any number of ranks and workers can go on from there.
+    An epoch of the trainer is `total` packs of the stage's stream (`order.py`), over all ranks; 0 is one pass.
+    `start` of them are done: the order is a function of (seed, pass, index), so any number of ranks and workers
+    can go on from there.
     """
 
     def __init__(
@@ -159,7 +161,8 @@ class PackDataModule(lightning.LightningDataModule):
         micro_batch: int,
         workers: int,
         seed: int,
-        start: tuple[int, int] = (0, 0),
+        start: int = 0,
+        total: int = 0,
         multiple: int = 1,
     ) -> None:
         super().__init__()
@@ -171,31 +174,27 @@ class PackDataModule(lightning.LightningDataModule):
         self.collator = Collator(
             pixels, image_processor, pad_id=pad_id, multiple=multiple, kinds=self.train_packs.kinds
         )
-        self.micro_batch, self.workers, self.seed, self.start = micro_batch, workers, seed, start
+        self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
+        self.start, self.total = start, total
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Return the shuffled training loader of this rank."""
-        loader = self._loader(self.train_packs, shuffle=True)
-        sampler = loader.sampler
-        assert isinstance(sampler, StatefulDistributedSampler)
-        epoch, packs = self.start
-        sampler.set_epoch(epoch)
-        sampler.load_state_dict({"yielded": packs // sampler.num_replicas})
-        return loader
+        world, rank = self._ranks()
+        order = PackOrder(
+            self.train_packs, num_replicas=world, rank=rank, seed=self.seed, total=self.total, start=self.start
+        )
+        return self._loader(self.train_packs, order)
 
     def val_dataloader(self) -> StatefulDataLoader:
         """Return the validation loader of this rank, in stored order."""
-        return self._loader(PackDataset(self.validation_folder), shuffle=False)
+        packs = PackDataset(self.validation_folder)
+        world, rank = self._ranks()
+        return self._loader(packs, StatefulDistributedSampler(packs, world, rank, shuffle=False))
 
-    def _loader(self, packs: PackDataset, *, shuffle: bool) -> StatefulDataLoader:
-        trainer = self.trainer
-        sampler = StatefulDistributedSampler(
-            packs,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-            shuffle=shuffle,
-            seed=self.seed,
-        )
+    def _ranks(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _loader(self, packs: PackDataset, sampler: StatefulDistributedSampler) -> StatefulDataLoader:
         return StatefulDataLoader(
             packs, batch_size=self.micro_batch, sampler=sampler, num_workers=self.workers,
             collate_fn=self.collator, worker_init_fn=deaf_to_requests,

@@ -1,6 +1,7 @@
 """A frozen tower's features, computed once an image and kept on disk.
 
-The key is the image's stored pixels, the tower's weights and the preprocessing: another tower, size or mean
+The key is the image's stored pixels and all that features follow from (`recipe`): the tower's weights, the
+preprocessing, the layer and the tokens taken of it, the precision and the way of attending. A change of any
 begins another folder. Features are kept in float32, which holds what autocast computes without loss.
 
 N images, T image tokens, D the tower's hidden size.
@@ -9,8 +10,9 @@ N images, T image tokens, D the tower's hidden size.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +23,8 @@ from components.tracking.digest import digest_bytes, digest_json
 class FeatureCache:
     """Features by image, in one growing file a process; images are known by the hash of their pixels."""
 
-    def __init__(self, root: Path, pixels: np.ndarray, *, tower: str, preprocessing: str, rank: int = 0) -> None:
-        self.folder = root / digest_json([tower, preprocessing])[:16] / f"rank-{rank}"
+    def __init__(self, root: Path, pixels: np.ndarray, *, recipe: Mapping[str, Any], rank: int = 0) -> None:
+        self.folder = root / digest_json(dict(recipe))[:16] / f"rank-{rank}"
         self.pixels = pixels
         self.computed = 0
         self._places: dict[str, int] = {}

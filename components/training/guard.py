@@ -2,7 +2,8 @@
 
 A loss that is not finite always stops the stage. With a spike factor, so does one that is that many times the
 median of the micro-batches before it. When rollbacks are allowed, the stage goes back to its last good checkpoint
-and leaves the packs of that micro-batch out; without, it ends with `Diverged`.
+and leaves the packs to blame out: those of the micro-batch whose own loss is refused, or all of it when it is the
+whole that is. Without, it ends with `Diverged`. Several processes judge alone and act together.
 """
 
 from __future__ import annotations
@@ -10,9 +11,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 from components.errors import Diverged
+
+
+def refuse(reason: str, *, step: int, stage: str, packs: tuple[str, ...]) -> NoReturn:
+    """Raise Diverged, naming the packs."""
+    raise Diverged(
+        f"loss is {reason} at step {step}",
+        where=f"stage {stage}, packs {', '.join(packs)}",
+        fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
+        packs=packs,
+    )
 
 
 class DivergenceGuard:
@@ -23,19 +35,17 @@ class DivergenceGuard:
         self.recent: deque[float] = deque(maxlen=window)
         self.skipped = frozenset(skipped)
 
-    def check(self, value: float, *, step: int, stage: str, packs: tuple[str, ...]) -> None:
-        """Note a loss; raise Diverged, naming the packs, when it must not be learned from."""
-        reason = self._reason(value)
-        if reason:
-            raise Diverged(
-                f"loss is {reason} at step {step}",
-                where=f"stage {stage}, packs {', '.join(packs)}",
-                fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
-                packs=packs,
-            )
+    def note(self, value: float) -> None:
+        """Remember a loss that was learned from."""
         self.recent.append(value)
 
-    def _reason(self, value: float) -> str:
+    def blamed(self, losses: Mapping[str, float]) -> tuple[str, ...]:
+        """Return the packs of a refused micro-batch whose own loss is refused; all of them when none is alone."""
+        alone = tuple(pack for pack, loss in losses.items() if self.reason(loss))
+        return alone or tuple(losses)
+
+    def reason(self, value: float) -> str:
+        """Return why a loss must not be learned from, "" when it may."""
         if not math.isfinite(value):
             return str(value)
         if not self.spike_factor or len(self.recent) < (self.recent.maxlen or 0):

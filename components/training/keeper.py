@@ -1,16 +1,12 @@
-"""The callback that keeps checkpoints while a stage trains, and the signals that ask for one.
+"""The callback that keeps checkpoints while a stage trains, and obeys the signals that ask for one.
 
-SIGTERM (a scheduler that wants the machine back) and SIGUSR1 (SLURM, some time before the limit) are noted and
-obeyed after the running optimiser step: every rank agrees, a checkpoint is written, and the process leaves with
-the code that says "run me again" (75, EX_TEMPFAIL of sysexits.h). The next start goes on from there.
+A request to leave (`interruption.py`) is obeyed after the running optimiser step: every rank agrees, a checkpoint
+is written, and all leave with the code that says "run me again". The next start goes on from there.
 """
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -19,8 +15,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from components.errors import CheckpointError
 from components.training.checkpoint import Shelf
-from components.training.continuation import REQUEUE
+from components.training.interruption import StopRequests
 from components.training.module import StageModule
+from components.training.optimizer_state import by_name, by_number
 from components.training.resume import (
     Position,
     loop_state,
@@ -29,7 +26,6 @@ from components.training.resume import (
     restore_random_state,
 )
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 OURS = "stage"
 
 
@@ -43,7 +39,7 @@ class ShelfIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint folder, complete or not at all."""
         ours = checkpoint[OURS]
-        position = {key: ours[key] for key in ("step", "epoch", "packs")}
+        position = {key: ours[key] for key in ("step", "packs")}
         self.shelf.write(checkpoint, Path(path), facts={**ours["facts"], "position": position})
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
@@ -57,21 +53,26 @@ class ShelfIO(CheckpointIO):
 class CheckpointKeeper(lightning.Callback):
     """Save every `every` optimiser steps (0: only when asked by a signal), and restore what Lightning does not."""
 
-    def __init__(self, shelf: Shelf, *, every: int, micro_batch: int, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, shelf: Shelf, *, every: int, micro_batch: int, facts: dict[str, Any], requests: StopRequests
+    ) -> None:
         self.shelf, self.every, self.micro_batch, self.facts = shelf, every, micro_batch, facts
-        self.asked = 0
+        self.requests = requests
         self._step, self._saved_rows, self._restored_rows = 0, 0, 0
-        self._position = Position()
+        self._position = self._reached = Position()
         self._random: dict[str, Any] | None = None
-        self._before: dict[int, Any] = {}
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Note which rows were there before this start."""
+        assert isinstance(pl_module, StageModule)
+        if stage == "fit":
+            self._saved_rows = self._restored_rows = len(pl_module.seen)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen to the signals; keep what an initialisation made, so that it is not made twice."""
+        """Note signals from here on; keep what an initialisation made, so that it is not made twice."""
         assert isinstance(pl_module, StageModule)
-        self._saved_rows = self._restored_rows = len(pl_module.seen)
+        self.requests.begin_steps()
         self._step = trainer.global_step
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         if self.facts.get("initialised") and trainer.global_step == 0:
             self._save(trainer, pl_module, Position())
 
@@ -96,22 +97,20 @@ class CheckpointKeeper(lightning.Callback):
         if step == self._step:
             return
         self._step = step
-        leave = trainer.strategy.reduce_boolean_decision(bool(self.asked), all=False)
-        if leave or (self.every and step % self.every == 0 and step < trainer.max_steps):
-            assert isinstance(pl_module, StageModule)
-            self._save(trainer, pl_module, position_after(trainer, batch_idx, micro_batch=self.micro_batch))
-        if leave and step < trainer.max_steps:
-            raise SystemExit(REQUEUE)
+        self._reached = position_after(trainer, batch_idx, micro_batch=self.micro_batch)
+        if step < trainer.max_steps:
+            self._save_or_leave(trainer, pl_module, is_due=bool(self.every) and step % self.every == 0)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Leave when asked during the last step; after that a signal ends the stage where it is."""
+        self._save_or_leave(trainer, pl_module, is_due=False)
+        self.requests.end_steps()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Leave at once from here on."""
+        self.requests.end_steps()
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -122,8 +121,11 @@ class CheckpointKeeper(lightning.Callback):
         checkpoint.pop("loops")
         weights = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: weights[name] for name in weights if self._is_kept(name, pl_module)}
+        if not pl_module.is_sharded:  # FSDP2 hands the state out by name
+            states, names = checkpoint["optimizer_states"], pl_module.group_names()
+            checkpoint["optimizer_states"] = [by_name(state, names) for state in states]
         checkpoint[OURS] = {
-            "step": position.step, "epoch": position.epoch, "packs": position.packs,
+            "step": position.step, "packs": position.packs,
             "random": random_state(), "recent": list(pl_module.guard.recent), "facts": self.facts,
         }  # fmt: skip
 
@@ -134,8 +136,11 @@ class CheckpointKeeper(lightning.Callback):
         assert isinstance(pl_module, StageModule)
         if missing := pl_module.learning - set(checkpoint["state_dict"]):
             raise CheckpointError(f"no weights for {sorted(missing)[:3]}", where=f"stage {pl_module.name}")
+        if not pl_module.is_sharded:
+            states, names = checkpoint["optimizer_states"], pl_module.group_names()
+            checkpoint["optimizer_states"] = [by_number(state, names) for state in states]
         ours = checkpoint[OURS]
-        position = Position(ours["step"], ours["epoch"], ours["packs"])
+        position = Position(ours["step"], ours["packs"])
         state = loop_state(trainer, position, micro_batch=self.micro_batch)
         checkpoint["loops"] = {"fit_loop": state}
         self._random = ours["random"]
@@ -150,20 +155,24 @@ class CheckpointKeeper(lightning.Callback):
         """Frozen weights are in the folder the stage starts from, unless an initialisation changed them."""
         return bool(self.facts.get("initialised")) or name in module.learning
 
+    def _save_or_leave(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, *, is_due: bool
+    ) -> None:
+        assert isinstance(module, StageModule)
+        leave = trainer.strategy.reduce_boolean_decision(bool(self.requests.asked), all=False)
+        if leave or is_due:
+            self._save(trainer, module, self._reached)
+        if leave:
+            self.shelf.close()
+            trainer.strategy.barrier()  # none leaves before the checkpoint is whole
+            self.requests.leave()
+
     def _save(self, trainer: lightning.Trainer, module: StageModule, position: Position) -> None:
         rows = gathered_rows(module.seen[self._saved_rows :], trainer.world_size)
         self._position, self._saved_rows = position, len(module.seen)
         if trainer.is_global_zero:
             self.shelf.write_samples(rows, step=position.step)
         trainer.save_checkpoint(self.shelf.path_of(position.step))
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = number
-
-    def _give_back(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 def gathered_rows(rows: list[tuple[int, str]], world_size: int) -> list[tuple[int, str]]:

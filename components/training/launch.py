@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
+import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from components.errors import CheckpointError, ConfigError
+from components.data.catalog import load_cards
+from components.data.pictures_elsewhere import say_withheld, withheld_sources, without_pictures
+from components.errors import ConfigError
 from components.model.attention import attend
-from components.model.chat import TURN_END
 from components.model.machine import prepare_machine
 from components.model.vision import normalised
-from components.model.vlm import compose_vlm, count_parameters, load_vlm, part_of, save_vlm, train_only
+from components.model.vlm import count_parameters, part_of, save_vlm, train_only
 from components.settings import Settings, Stage, process_rank
 from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
@@ -30,6 +33,7 @@ from components.training.checkpoint import Shelf
 from components.training.continuation import (
     announce_start,
     continued_samples,
+    deciding_sections,
     open_shelf,
     position_of,
     with_rollbacks,
@@ -38,11 +42,13 @@ from components.training.datamodule import PackDataModule
 from components.training.features import FeatureCache
 from components.training.forecast import shape_of
 from components.training.guard import DivergenceGuard
+from components.training.interruption import StopRequests, scheduler_plugins, without_handlers
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
-from components.training.stages import check_frozen, find_stage, num_steps, part_hashes
+from components.training.stages import check_frozen, find_stage, num_steps, packs_of_passes, part_hashes
+from components.training.start import check_start, load_start, model_digest
 from components.training.strategies import gathered_model, make_strategy
 from components.training.telemetry import LogPoint, LossesApart, Telemetry
 
@@ -52,20 +58,29 @@ NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 
 
 def run_train(settings: Settings, name: str) -> None:
-    """Run one row of the recipe and commit `models/<name>`, a folder that plain transformers loads."""
+    """Run one row of the recipe and commit `models/<name>`, a folder that plain transformers loads.
+
+    SIGTERM and SIGUSR1 leave with code 75, at once or after the running step (`interruption.py`).
+    """
+    requests = StopRequests()
+    with requests.heard():
+        _run(settings, name, requests)
+
+
+def _run(settings: Settings, name: str, requests: StopRequests) -> None:
     stage = find_stage(settings.recipe, name)
     quieten()
     prepare_machine(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     packs = settings.work_root / "packs"
-    with _open_work(settings, stage, name) as work:
-        shelf = open_shelf(settings, name)
+    with _open_work(settings, stage, name) as work, closing(open_shelf(settings, name)) as shelf:
+        check_start(settings, stage, work.inputs)
         vlm, processor = with_rollbacks(
-            lambda: _attempt(settings, stage, name=name, work=work, shelf=shelf),
+            lambda: _attempt(settings, stage, name=name, work=work, shelf=shelf, requests=requests),
             shelf=shelf,
             limit=settings.training.guard.rollbacks,
             packs=packs / stage.mixture / "train",
-            log=work.run.log_metrics,
+            note=functools.partial(_note_rollback, work.run),
         )
         if process_rank() == 0:
             save_vlm(vlm, processor, work.scratch)
@@ -84,7 +99,7 @@ def _open_work(settings: Settings, stage: Stage, name: str) -> Generator[StageWo
             settings,
             output=output,
             inputs=[settings.work_root / "packs", Path(stage.starts_from)],
-            sections=[f"recipe.stages.{name}", "model", "training", "cluster", "seed"],
+            sections=deciding_sections(name),  # not the cluster: going on under another is the same run
         ) as work:
             yield work
         return
@@ -92,10 +107,16 @@ def _open_work(settings: Settings, stage: Stage, name: str) -> Generator[StageWo
         yield StageWork(name, settings, Path(scratch), output, StageRun("", name))
 
 
-def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf) -> tuple[Any, Any]:
+def _attempt(
+    settings: Settings, stage: Stage, *, name: str, work: StageWork, shelf: Shelf, requests: StopRequests
+) -> tuple[Any, Any]:
     """Train the stage from its start or from its newest good checkpoint; return model and processor."""
     vlm, processor = load_start(settings, stage)
+    if settings.training.precision == "bf16-true":
+        vlm = vlm.to(torch.bfloat16)  # before the parts are hashed: Lightning would cast them afterwards
     work.details["parameters"] = count_parameters(vlm)
+    work.details["model"] = model_digest(settings)
+    requests.leave_if_asked()
     resume = shelf.newest()
     announce_start(shelf, resume)
     initialised = bool(stage.initialise_vision and not settings.model.vision.pretrained)
@@ -107,11 +128,15 @@ def _attempt(settings: Settings, stage: Stage, *, name: str, work: StageWork, sh
         facts = shelf.facts_of(resume)
         work.details |= {key: facts[key] for key in ("captions",) if key in facts}
     module = _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
-                             shelf=shelf, resume=resume, facts=facts)  # fmt: skip
+                             shelf=shelf, resume=resume, facts=facts, requests=requests)  # fmt: skip
     final = gathered_model(vlm) if module.is_sharded else vlm
     if settings.training.samples and process_rank() == 0:
-        data = _data(processor, stage, settings, start=(0, 0))
+        data = _data(processor, stage, settings)
         page = samples_page(answer_samples(final, processor, data, settings.training.samples), title=name)
+        if not work.run.keeps_here:
+            withheld = withheld_sources(work.run, load_cards(names=settings.corpus.sources))
+            say_withheld(work.run, withheld)
+            page = without_pictures(page) if withheld else page
         work.run.log_text(page, f"samples/step-{module.steps:08d}.html")
     return final, processor
 
@@ -130,30 +155,14 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", module=rf"{module}\..*")
 
 
-def load_start(settings: Settings, stage: Stage) -> tuple[Any, Any]:
-    """Load the model and processor that a stage starts from; a folder without weights gets a composed model."""
-    from transformers import AutoProcessor
-
-    folder = Path(stage.starts_from)
-    if not folder.is_dir():
-        raise CheckpointError("the folder this stage starts from is missing", where=str(folder), fix="dvc repro")
-    if any(folder.glob("*.safetensors*")):
-        loaded = load_vlm(folder)
-        return loaded.model.train(), loaded.processor
-    vlm = compose_vlm(settings.model, settings.packages_root, seed=settings.seed)
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-    vlm.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids(TURN_END)
-    vlm.generation_config.pad_token_id = processor.tokenizer.pad_token_id
-    return vlm.train(), processor
-
-
-def _trainer(
+def make_trainer(
     settings: Settings, *, steps: int, label: str, accumulate: int = 1, clip: float | None = None,
     keeper: CheckpointKeeper | None = None, telemetry: Telemetry | None = None,
 ) -> Any:  # fmt: skip
+    """Return Lightning's trainer for one fit; with a keeper it takes checkpoints and the cluster's strategy."""
     cluster, training = settings.cluster, settings.training
     alone = cluster.devices * cluster.nodes == 1
-    return lightning.Trainer(
+    trainer = lightning.Trainer(
         accelerator=cluster.accelerator,
         devices=cluster.devices,
         num_nodes=cluster.nodes,
@@ -171,33 +180,31 @@ def _trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
         callbacks=[StepProgress(label), *(callback for callback in (telemetry, keeper) if callback)],
-        plugins=[ShelfIO(keeper.shelf)] if keeper else None,
+        plugins=[*scheduler_plugins(), *([ShelfIO(keeper.shelf)] if keeper else [])],
     )
+    return without_handlers(trainer)
 
 
 def _train_on_packs(
     vlm: Any, processor: Any, stage: Stage, *, name: str, settings: Settings, work: StageWork,
-    shelf: Shelf, resume: Path | None, facts: dict[str, Any],
+    shelf: Shelf, resume: Path | None, facts: dict[str, Any], requests: StopRequests,
 ) -> StageModule:  # fmt: skip
     data = _data(processor, stage, settings, start=position_of(shelf, resume))
-    steps = num_steps(
-        len(data.train_packs),
-        packs_per_step=stage.packs_per_step,
-        epochs=stage.epochs,
-        max_steps=stage.max_steps,
-    )
+    steps = steps_of(stage, len(data.train_packs), name=name)
+    data.total = steps * stage.packs_per_step
     telemetry = _telemetry(vlm, stage, settings, log=work.run.log_metrics)
     guard, speed = settings.training.guard, settings.training.speed
     module = StageModule(
         vlm, stage, name=name, steps=steps, log=work.run.log_metrics, speed=speed,
         guard=DivergenceGuard(spike_factor=guard.spike_factor, window=guard.window, skipped=shelf.skipped()),
-        features=_feature_cache(processor, data, facts) if speed.cache_features else None,
+        features=feature_cache(vlm, processor, settings, data=data, tower=facts["hashes"]["vision"])
+        if speed.cache_features else None,
         apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
     micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
-    keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts)
-    trainer = _trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
+    keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts, requests=requests)
+    trainer = make_trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
                        clip=stage.clip, keeper=keeper, telemetry=telemetry)  # fmt: skip
     started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=resume)
@@ -209,12 +216,12 @@ def _train_on_packs(
     seen = keeper.all_rows(trainer, module)
     _write_samples(work, seen)
     work.details |= {"steps": steps, "packs": len(seen), "part_hashes": after}
-    work.details |= {"skipped_packs": sorted(shelf.skipped())} if shelf.skipped() else {}
+    work.details |= {"skipped_packs": shelf.skipped()} if shelf.skipped() else {}
     _log_end(work, module, seconds=seconds, steps=steps)
     return module
 
 
-def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int, int]) -> PackDataModule:
+def _data(processor: Any, stage: Stage, settings: Settings, *, start: int = 0) -> PackDataModule:
     return PackDataModule(
         settings.work_root / "packs",
         mixture=stage.mixture,
@@ -228,12 +235,19 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: tuple[int,
     )
 
 
-def _feature_cache(processor: Any, data: PackDataModule, facts: dict[str, Any]) -> FeatureCache:
-    preprocessing = processor.image_processor.to_json_string()
-    tower = facts["hashes"]["vision"]
-    return FeatureCache(
-        FEATURES, data.collator.pixels, tower=tower, preprocessing=preprocessing, rank=process_rank()
-    )  # fmt: skip
+def feature_cache(
+    vlm: Any, processor: Any, settings: Settings, *, data: PackDataModule, tower: str
+) -> FeatureCache:
+    """Return the cache of a frozen tower's features; `tower` is the hash of its weights."""
+    recipe = {
+        "tower": tower,
+        "preprocessing": processor.image_processor.to_json_string(),
+        "feature_layer": vlm.config.vision_feature_layer,
+        "feature_strategy": vlm.config.vision_feature_select_strategy,
+        "precision": settings.training.precision,
+        "attention": settings.training.speed.attention,
+    }
+    return FeatureCache(FEATURES, data.collator.pixels, recipe=recipe, rank=process_rank())
 
 
 def _telemetry(vlm: Any, stage: Stage, settings: Settings, *, log: LogPoint) -> Telemetry:
@@ -247,6 +261,19 @@ def sources_of_pairs(curated: Path) -> dict[str, str]:
     if process_rank() or not curated.is_dir():
         return {}
     return {row["pair_id"]: row["source"] for row in iterate_rows(curated, ["pair_id", "source"])}
+
+
+def steps_of(stage: Stage, packs: int, *, name: str) -> int:
+    """Return a stage's optimiser steps; say on standard error when its passes are not whole steps."""
+    steps = num_steps(packs, packs_per_step=stage.packs_per_step, epochs=stage.epochs, max_steps=stage.max_steps)
+    over = packs_of_passes(packs, stage.epochs) - steps * stage.packs_per_step
+    if over and steps != stage.max_steps and process_rank() == 0:
+        what = f"the last {over} are left out" if over > 0 else f"{-over} are read again"
+        print(
+            f"{name}: {packs} packs x {stage.epochs:g} passes in steps of {stage.packs_per_step}: {what}",
+            file=sys.stderr,
+        )
+    return steps
 
 
 def accumulation(settings: Settings, stage: Stage) -> int:
@@ -263,6 +290,12 @@ def accumulation(settings: Settings, stage: Stage) -> int:
             fix="gmai configure training.micro_batch=...",
         )
     return stage.packs_per_step // at_once
+
+
+def _note_rollback(run: StageRun, skipped: Mapping[str, Any]) -> None:
+    """Log how often a stage went back, and why which pairs are left out: the shelf forgets it at the end."""
+    run.log_metrics({"rollbacks": float(max(row["rollback"] for row in skipped.values()))})
+    run.log_text(json.dumps(skipped, indent=2, ensure_ascii=False), "skipped_packs.json")
 
 
 def _log_end(work: StageWork, module: StageModule, *, seconds: float, steps: int) -> None:
@@ -308,5 +341,5 @@ def _initialise_vision(vlm: Any, processor: Any, stage: Stage, settings: Setting
         generator=torch.Generator().manual_seed(settings.seed),
         collate_fn=collate_worded,
     )
-    _trainer(settings, steps=row.steps, label="image encoder", clip=1.0).fit(module, loader)
+    make_trainer(settings, steps=row.steps, label="image encoder", clip=1.0).fit(module, loader)
     work.details["captions"] = len(images)

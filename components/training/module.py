@@ -22,8 +22,8 @@ from components.training.adapters import add_adapters, rest_under_adapters
 from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
-from components.training.guard import DivergenceGuard
-from components.training.stages import check_gradients, learning_rate_factor
+from components.training.guard import DivergenceGuard, refuse
+from components.training.stages import check_gradients, check_rates, learning_rate_factor
 from components.training.strategies import shard, whole
 from components.training.telemetry import LossesApart
 
@@ -55,6 +55,16 @@ def without_packs(batch: Batch, skipped: frozenset[str]) -> Batch:
     labels = batch.labels.clone()
     labels[rows] = IGNORE
     return batch._replace(labels=labels)
+
+
+def losses_of_packs(losses: torch.Tensor, batch: Batch) -> dict[str, float]:
+    """Return each pack's mean over its part of the losses (K,) of a micro-batch, 0 without a supervised token."""
+    counts = (batch.labels != IGNORE).sum(1).tolist()
+    parts = torch.split(losses.detach(), counts)
+    return {
+        pack: float(part.mean()) if count else 0.0
+        for pack, part, count in zip(batch.pack_ids, parts, counts, strict=True)
+    }
 
 
 def switch_on(vlm: Any, speed: Speed) -> None:
@@ -125,7 +135,8 @@ class StageModule(ClippedByNorm):
         self.seen: list[tuple[int, str]] = []
         self.validation_losses: list[tuple[float, int]] = []
         self._losses: list[float] = []
-        self._supervised, self._checked, self.is_sharded = 0, False, False
+        self._supervised, self.is_sharded = 0, False
+        self._checked, self._rates_checked = False, False
 
     def image_features(self, batch: Batch) -> torch.Tensor | None:
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
@@ -176,20 +187,40 @@ class StageModule(ClippedByNorm):
         return losses, 0.0 * features.float().sum()
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the mean loss over supervised tokens; Diverged when the guard refuses it."""
+        """Return the mean loss over supervised tokens; Diverged, on every rank, when one's guard refuses it."""
         batch = without_packs(batch, self.guard.skipped)
         losses, nothing = self.vlm.losses_of(batch) if self.is_sharded else self.losses_of(batch)
         loss = losses.mean() if losses.numel() else losses.sum()
         loss = loss if batch.pixels is not None else loss + nothing
         kept = tuple(pack_id for pack_id in batch.pack_ids if pack_id not in self.guard.skipped)
         value = loss.item()
-        if kept:
-            self.guard.check(value, step=self.global_step, stage=self.name, packs=kept)
+        self._judge(value, losses, batch, kept)
         self.seen.extend((self.global_step, pack_id) for pack_id in kept)
         self.apart.add(losses, batch)
         self._losses.append(value)
         self._supervised += losses.numel()
         return loss
+
+    def _judge(self, value: float, losses: torch.Tensor, batch: Batch, kept: tuple[str, ...]) -> None:
+        """Let the guard judge a micro-batch before its gradients reach the other ranks; all ranks must call it."""
+        reason, blamed = self.guard.reason(value) if kept else "", ()
+        if reason:
+            means = losses_of_packs(losses, batch)
+            blamed = self.guard.blamed({pack: means[pack] for pack in kept})
+        if self.trainer.world_size > 1:
+            reason, blamed = self._agreed(reason, blamed)
+        if reason:
+            refuse(reason, step=self.global_step, stage=self.name, packs=blamed)
+        if kept:
+            self.guard.note(value)
+
+    def _agreed(self, reason: str, packs: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """Return the first rank's reason and every rank's packs, the same on all ranks; "" when all agree."""
+        if not self.trainer.strategy.reduce_boolean_decision(bool(reason), all=False):
+            return "", ()
+        found: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(found, (reason, packs))
+        return next(why for why, _ in found if why), tuple(pack for _, row in found for pack in row)
 
     def on_after_backward(self) -> None:
         """Check once that exactly the row's parameters received gradients."""
@@ -200,8 +231,8 @@ class StageModule(ClippedByNorm):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the step's loss, learning rate, supervised tokens and gradient norm of each learning part."""
-        if self.global_step == 0 and optimizer.state:
-            raise TrainingError("the optimiser is not fresh at the stage's start", where=f"stage {self.name}")
+        if not self._rates_checked:
+            self._check_optimizer(optimizer)
         point = {
             "loss": self._over_ranks(sum(self._losses) / len(self._losses), "mean"),
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
@@ -211,6 +242,19 @@ class StageModule(ClippedByNorm):
         }
         self._losses, self._supervised = [], 0
         self.log_point(point, self.global_step)
+
+    def _check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Check, once a start, that the optimiser is fresh at the stage's start and on its schedule at any."""
+        step, stage = self.global_step, self.stage
+        if step == 0 and optimizer.state:
+            raise TrainingError("the optimiser is not fresh at the stage's start", where=f"stage {self.name}")
+        factor = learning_rate_factor(
+            step, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=stage.schedule
+        )
+        wanted = [factor * group.get("lr", stage.learning_rate) for group in self._parameter_groups()]
+        found = [float(group["lr"]) for group in optimizer.param_groups]
+        check_rates(found, wanted, step=step, stage=self.name)
+        self._rates_checked = True
 
     def _over_ranks(self, value: float, operation: Literal["mean", "sum"]) -> float:
         if self.trainer.world_size == 1:
@@ -238,6 +282,11 @@ class StageModule(ClippedByNorm):
         return with_schedule(
             optimizer, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
         )
+
+    def group_names(self) -> list[list[str]]:
+        """Return the names of the parameters in each of the optimiser's groups, in its order."""
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        return [[names[id(parameter)] for parameter in group["params"]] for group in self._parameter_groups()]
 
     def _warmup_ratio(self) -> float:
         stage = self.stage

@@ -19,7 +19,7 @@ from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conve
 from components.model.packing import Pack, Segment, make_segments, pack_segments
 from components.model.tiles import tiles_of, tokens_of
 from components.pairs.image_words import UNREAD, image_words
-from components.pairs.mixture import choose_pairs
+from components.pairs.mixture import check_sources, choose_pairs
 from components.records import Pair, pair_from_row, record_from_row, record_schema, stable_id
 from components.settings import Settings, Vision
 from components.tracking.stage import StageWork, open_stage
@@ -45,7 +45,8 @@ def pack_schema() -> Any:
 
 
 def run_pack(settings: Settings) -> None:
-    """Run the pack stage."""
+    """Run the pack stage; ConfigError when a mixture names a source that has no card."""
+    check_sources(settings.recipe)
     root = settings.work_root
     inputs = [root / "records", root / "curated", root / "checked"]
     sections = ["model", "recipe.mixtures", "seed"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.errors import ConfigError
 from components.model.tiles import most_images
+from components.pairs.mixture import check_sources
 from components.settings import Settings, Stage
 from components.training.forecast import (
     GIGA,
@@ -43,9 +44,14 @@ def run_plan(settings: Settings) -> None:
 
 
 def make_plan(settings: Settings) -> tuple[list[StageForecast], list[str]]:
-    """Return each stage's forecast and the assumptions behind them."""
+    """Return each stage's forecast and the assumptions behind them.
+
+    Raises:
+        ConfigError: a mixture names a source without a card, or there is nothing to count packs from.
+    """
     from components.model.vlm import build_on_meta
 
+    check_sources(settings.recipe)
     shape = shape_of(build_on_meta(settings.model, settings.packages_root))
     assumptions = list(_assumptions(settings))
     forecasts = []

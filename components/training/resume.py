@@ -1,9 +1,9 @@
 """Where a stage stands, and how a trainer is put back there: position in the data, loop counters, random state.
 
-The order of packs is a function of (seed, epoch, index) alone, so a position is two numbers: the epoch, and how
-many packs of it all ranks together have trained on. Checkpoints are taken after an optimiser step, and a step
-reads `packs_per_step` packs whatever the layout; any number of ranks and workers can therefore go on from any
-position, and the packs of each step stay the same.
+The order of packs is one stream (`order.py`), a function of (seed, pass, index) alone, so a position is how many
+packs of it all ranks together have trained on. Checkpoints are taken after an optimiser step, and a step reads
+`packs_per_step` packs whatever the layout; any number of ranks and workers can therefore go on from any position,
+and the packs of each step stay the same. For Lightning the whole stage is one epoch.
 """
 
 from __future__ import annotations
@@ -19,49 +19,34 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The optimiser steps done, the epoch, and the packs of that epoch done over all ranks."""
+    """The optimiser steps done, and the packs of the stream done over all ranks."""
 
     step: int = 0
-    epoch: int = 0
     packs: int = 0
 
 
 def position_after(trainer: lightning.Trainer, batch_index: int, *, micro_batch: int) -> Position:
-    """Return where the trainer stands when micro-batch `batch_index` of its epoch is done."""
-    epoch = trainer.current_epoch
-    if trainer.is_last_batch:
-        return Position(trainer.global_step, epoch + 1, 0)
-    return Position(trainer.global_step, epoch, (batch_index + 1) * micro_batch * trainer.world_size)
+    """Return where the trainer stands when micro-batch `batch_index` is done."""
+    return Position(trainer.global_step, (batch_index + 1) * micro_batch * trainer.world_size)
 
 
 def loop_state(trainer: lightning.Trainer, position: Position, *, micro_batch: int) -> dict[str, Any]:
-    """Return the state that Lightning's fit loop would have saved at this position under this layout.
-
-    Mid-epoch and "the epoch's last batch is done" are the two places Lightning knows how to leave again; a
-    position at an epoch's start is the latter of the epoch before.
-    """
+    """Return the state that Lightning's fit loop would have saved at this position under this layout."""
     state = trainer.fit_loop.state_dict()
     if position == Position():
         return state
-    at_end = position.packs == 0
-    epoch = position.epoch - at_end
-    batches = _batches_an_epoch(trainer) if at_end else position.packs // (micro_batch * trainer.world_size)
-    _set(state["epoch_progress"], ready=epoch + 1, started=epoch + 1, processed=epoch, completed=epoch)
+    batches = position.packs // (micro_batch * trainer.world_size)
+    _set(state["epoch_progress"], ready=1, started=1, processed=0, completed=0)
     # one behind: Lightning counts a batch as completed only after the hook that saves
     progress = state["epoch_loop.batch_progress"]
     _set(progress, ready=batches, started=batches, processed=batches, completed=batches - 1)
-    progress["is_last_batch"] = at_end
+    progress["is_last_batch"] = position.step >= trainer.max_steps
     step = state["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
     for counter in ("total", "current"):
         step[counter] |= {"ready": position.step, "completed": position.step}
     state["epoch_loop.state_dict"]["_batches_that_stepped"] = position.step
     state["state_dict"].pop("combined_loader", None)
     return state
-
-
-def _batches_an_epoch(trainer: lightning.Trainer) -> int:
-    loader = trainer.datamodule.train_dataloader()  # ty: ignore[missing-attribute]
-    return len(loader)
 
 
 def _set(progress: dict[str, Any], **counts: int) -> None:

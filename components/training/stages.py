@@ -1,15 +1,15 @@
 """A stage of the recipe as training sees it, and the contract it must keep.
 
 The contract, checked at run time: the parameters with gradients are exactly those of the row's parts; frozen
-parts have the same hash after the stage as before; the optimiser starts with no state; the first step's
-learning rate is the schedule's. Breaking it raises TrainingError.
+parts have the same hash after the stage as before; the optimiser starts with no state; at the first step of every
+start each group's learning rate is the schedule's. Breaking it raises TrainingError.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import ConfigError, TrainingError
@@ -31,9 +31,18 @@ def find_stage(recipe: Recipe, name: str) -> Stage:
 
 
 def num_steps(num_packs: int, *, packs_per_step: int, epochs: float, max_steps: int) -> int:
-    """Return the optimiser steps of a stage: passes over the packs, cut at `max_steps` (0 is no limit)."""
-    steps = max(1, math.ceil(num_packs * epochs / packs_per_step))
+    """Return the optimiser steps of a stage: passes over the packs, cut at `max_steps` (0 is no limit).
+
+    Passes follow each other without a seam, and every step reads `packs_per_step` packs: what is left over at the
+    end of the last pass, less than a step, is not read. Fewer packs than a step holds are read again to fill one.
+    """
+    steps = max(1, packs_of_passes(num_packs, epochs) // packs_per_step)
     return min(steps, max_steps) if max_steps else steps
+
+
+def packs_of_passes(num_packs: int, epochs: float) -> int:
+    """Return the packs that so many passes hold, the last of them maybe in part."""
+    return round(num_packs * epochs)
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup_ratio: float, schedule: str) -> float:
@@ -48,6 +57,17 @@ def learning_rate_factor(step: int, *, steps: int, warmup_ratio: float, schedule
         return 1.0
     progress = (step - warmup) / max(steps - warmup, 1)
     return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def check_rates(found: Sequence[float], wanted: Sequence[float], *, step: int, stage: str) -> None:
+    """Raise TrainingError unless each parameter group's learning rate is the schedule's at this step."""
+    if len(found) == len(wanted) and all(map(math.isclose, found, wanted)):
+        return
+    raise TrainingError(
+        f"learning rates at step {step} are {list(found)}, and {list(wanted)} by the schedule",
+        where=f"stage {stage}",
+        fix="remove the stage's folder below training.checkpoint.root to start it anew",
+    )
 
 
 def part_hashes(parameters: Iterable[tuple[str, torch.Tensor]], part_of: Callable[[str], str]) -> dict[str, str]:

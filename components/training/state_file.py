@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,31 @@ TENSORS, TREE = "state.safetensors", "state.json"
 KIND = "kind"
 
 
-def write_state(state: Mapping[str, Any], folder: Path) -> None:
-    """Write a state into a folder as `state.safetensors` and `state.json`."""
-    from safetensors.torch import save_file
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state as it was at one moment: copies of its tensors on the CPU, and the rest as JSON."""
 
+    tensors: Mapping[str, torch.Tensor]
+    tree: str
+
+    def write(self, folder: Path) -> None:
+        """Write into a folder as `state.safetensors` and `state.json`."""
+        from safetensors.torch import save_file
+
+        save_file(dict(self.tensors), folder / TENSORS)
+        (folder / TREE).write_text(self.tree)
+
+
+def take_snapshot(state: Mapping[str, Any]) -> Snapshot:
+    """Copy a state; what is trained on afterwards does not change the copy."""
     tensors = _Tensors()
     tree = _plain(state, "state", tensors)
-    save_file(tensors.named, folder / TENSORS)
-    (folder / TREE).write_text(json.dumps(tree, sort_keys=True) + "\n")
+    return Snapshot(tensors.named, json.dumps(tree, sort_keys=True) + "\n")
+
+
+def write_state(state: Mapping[str, Any], folder: Path) -> None:
+    """Write a state into a folder as `state.safetensors` and `state.json`."""
+    take_snapshot(state).write(folder)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ takes the machine back; the stage then leaves with 75, and the script asks for t
 from __future__ import annotations
 
 from components.settings import Settings
-from components.training.continuation import REQUEUE
+from components.training.interruption import REQUEUE
 from components.training.stages import find_stage
 
 WARNING_SECONDS = 300

@@ -35,7 +35,9 @@ class LossesApart:
             return
         pairs = batch.pairs[batch.labels != IGNORE]
         count = len(batch.pair_ids)
-        sums = torch.zeros(count, device=losses.device).index_add_(0, pairs, losses.detach().float())
+        sums = torch.zeros(count, dtype=torch.float32, device=losses.device).index_add_(
+            0, pairs, losses.detach().float()
+        )
         tokens = torch.bincount(pairs, minlength=count)
         for number, (total, size) in enumerate(zip(sums.tolist(), tokens.tolist(), strict=True)):
             for name in self._names(batch, number):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -81,7 +81,16 @@ def build_class_folders(root: Path, card: Card, names: Names) -> Planted:
             path = "/".join(parts)
         save_picture(root / path, shade(number))
         paths.append(path)
-    return Planted(labels=term_labels(card, words), splits=fixed_splits(card, paths))
+    splits = _write_lists(root, paths, options.split_files) or fixed_splits(card, paths)
+    return Planted(labels=term_labels(card, words), splits=splits)
+
+
+def _write_lists(root: Path, paths: list[str], files: Mapping[str, str]) -> frozenset[str]:
+    """Share the pictures out among the lists of a published split, in turn; return the splits named."""
+    for place, name in enumerate(files):
+        listed = paths[place :: len(files)]
+        (root / name).write_text("".join(f"{PurePosixPath(path).name} 0\n" for path in listed))
+    return frozenset(files.values())
 
 
 def _with_class(folders: list[str], word: str, depth: int | None) -> list[str]:
@@ -96,17 +105,20 @@ def build_table(root: Path, card: Card, names: Names) -> Planted:
     tables: dict[str, list[dict[str, str]]] = {table: [] for table in options.tables}
     for number, word in enumerate(words, start=1):
         row = _table_row(card, options, number, word, words)
+        row.update({column: named(text, number) for column, text in names.items()})
         tables[options.tables[number % len(options.tables)]].append(row)
         image = fill(options.image, row)
-        path = (
-            image
-            if options.find_by == "path"
-            else options.images[0].rpartition("/")[0].replace("*", "x") + f"/{image}"
-        )
+        path = image if options.find_by == "path" else _folder_of(options, number) + f"/{image}"
         save_picture(root / path, shade(number))
     for table, rows in tables.items():
         _write_rows(root / table, rows, options)
     return Planted(labels=term_labels(card, words))
+
+
+def _folder_of(options: Any, number: int) -> str:
+    """The folder of a row's picture, that of each glob in turn."""
+    glob = options.images[number % len(options.images)]
+    return glob.rpartition("/")[0].replace("**", "x").replace("*", "x")
 
 
 def _table_row(card: Card, options: Any, number: int, word: str, words: list[str]) -> dict[str, str]:
@@ -117,6 +129,8 @@ def _table_row(card: Card, options: Any, number: int, word: str, words: list[str
     if options.label_column:
         row[options.label_column] = word
     row.update({name: str(int(name == word)) for name in options.label_columns})
+    for column in options.value_columns:
+        row[column] = word.removeprefix(f"{column}=") if word.startswith(f"{column}=") else ""
     if options.patient_column:
         row[options.patient_column] = f"person {number}"
     if options.split_column:
@@ -138,7 +152,7 @@ def build_masks(root: Path, card: Card, names: Names) -> Planted:
     options = mask_images.Options.model_validate(card.options)
     words, paths = _words_of(options, card), []
     rows: list[dict[str, str]] = []
-    for number in (1, 2):
+    for number in range(1, max(2, len(options.images)) + 1):
         path = path_of(card, options.images[number % len(options.images)], names, number)
         save_picture(root / path, shade(number))
         fields = fields_of_path(path, options.pattern)
@@ -238,7 +252,7 @@ def build_coco(root: Path, card: Card, names: Names) -> Planted:
     words = list(card.label_map)
     globs = list(options.annotation_splits) or ["x_*"]
     for number, glob in enumerate(globs, start=1):
-        where = options.annotations[0].replace("*", glob.removesuffix("_*"), 1)
+        where = options.annotations[0].replace("*", glob.removesuffix("_*"), 1).replace("*", "x")
         picture = f"x{number}.jpg"
         (root / where).parent.mkdir(parents=True, exist_ok=True)
         (root / where).write_text(json.dumps(_coco_file(picture, words)))
@@ -268,12 +282,28 @@ def _coco_file(picture: str, words: list[str]) -> dict[str, Any]:
 
 
 def build_frames(root: Path, card: Card, names: Names) -> Planted:
-    """Write a folder of two frames a class; the reader takes the first of each."""
+    """Write a folder of two frames a class (or a video's table a class); the reader takes the first of each."""
     options = video_frames.Options.model_validate(card.options)
     words = list(card.label_map)
+    if options.segments:
+        _write_videos(root, options, words, names)
+        return Planted(labels=term_labels(card, words))
     for number, word in enumerate(words, start=1):
         folders = options.frames[0].rpartition("/")[0].replace("*", f"x{number}").split("/")
         folders = _with_class(folders, word, options.class_depth)
         for frame in (1, 2):
             save_picture(root / "/".join([*folders, f"00000{frame}.png"]), shade(10 * number + frame))
     return Planted(labels=term_labels(card, words))
+
+
+def _write_videos(root: Path, options: Any, words: list[str], names: Names) -> None:
+    """Write a video of two frames a word, all of it in one stretch of its table."""
+    segments = options.segments
+    for number, word in enumerate(words, start=1):
+        name = named(names["name"], number)
+        for frame in (1, 2):
+            save_picture(root / options.frames[0].replace("*", f"{name}_00000{frame}").replace(
+                f"{name}_00000{frame}/", f"{name}/"), shade(10 * number + frame))  # fmt: skip
+        row = {segments.start: "0", segments.label_column: word}
+        folder = options.frames[0].rpartition("/")[0].replace("*", name)
+        _write_rows(root / fill(segments.file, fields_of_path(folder)), [row], segments)

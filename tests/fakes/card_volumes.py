@@ -108,8 +108,11 @@ def write_volume(path: Path, voxels: np.ndarray) -> None:
     """Write an LPS array in the format of the path's ending."""
     if path.name.endswith((".mha", ".mhd")):
         write_metaimage(path, voxels)
-    elif path.name.endswith(".nrrd"):
+    elif path.name.endswith((".nrrd", ".nhdr")):
         _write_nrrd(path, voxels)
+    elif path.suffix == ".npy":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, voxels)
     else:
         write_nifti(path, voxels)
 

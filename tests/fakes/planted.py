@@ -12,6 +12,7 @@ from PIL import Image
 from components.data.card import Card
 from components.data.reading import split_of
 from components.records import Box
+from tests.fakes.sources import write_dicom
 
 Names = Mapping[str, str]
 WIDTH, HEIGHT, CELL = 48, 40, 8  # objects fill whole 8 x 8 cells, which even a JPEG keeps exactly
@@ -44,8 +45,11 @@ def shade(number: int) -> np.ndarray:
 
 
 def save_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write a picture in the format of its ending, JPEG at its best."""
+    """Write a picture in the format of its ending, JPEG at its best; DICOM as grey intensities."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".dcm":
+        write_dicom(path, 4 * pixels[..., 0].astype(np.int16))
+        return
     is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     Image.fromarray(pixels).save(path, **({"quality": 100, "subsampling": 0} if is_jpeg else {}))
 

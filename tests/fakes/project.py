@@ -119,6 +119,8 @@ def _checked(work: StageWork) -> None:
 def _evaluation(work: StageWork) -> None:
     write_scores()
     write_predictions(work.scratch / "predictions", right=24)
+    terms = {"commercial_use": "no", "may_be_redistributed": "not stated"}
+    write_json(work.scratch / "permitted_use.json", {"sources": ["some_ct"], "permitted_use": terms})
 
 
 def write_predictions(folder: Path, *, right: int) -> None:

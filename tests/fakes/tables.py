@@ -106,7 +106,9 @@ class FakeRun(SimpleNamespace):
     """Stands in for an MLflow run: keeps what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(run_id="run", metrics={}, artifacts=[], tags={}, finished=False)
+        super().__init__(
+            run_id="run", metrics={}, artifacts=[], tags={}, finished=False, keeps_here=True, texts={}
+        )
 
     def log_metrics(self, metrics, step=None) -> None:
         self.metrics.update(metrics)
@@ -117,6 +119,9 @@ class FakeRun(SimpleNamespace):
     def log_artifact(self, path, folder="") -> None:
         assert Path(path).exists()
         self.artifacts.append(f"{folder}/{Path(path).name}".lstrip("/"))
+
+    def log_text(self, text, name) -> None:
+        self.texts[name] = text
 
     def finish_stage(self, **_) -> None:
         self.finished = True

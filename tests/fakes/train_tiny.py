@@ -9,14 +9,28 @@ from pathlib import Path
 
 from components.tracking.runs import StageRun
 from components.training.launch import run_train
+from components.training.module import StageModule
 from drills.kill_training import STAGE, make_packs, tiny_settings
 
 
+def poison(step: int) -> None:
+    """Make every loss of one step not a number on this rank."""
+    losses_of = StageModule.losses_of
+
+    def poisoned(module, batch):
+        losses, nothing = losses_of(module, batch)
+        return (losses * float("nan") if module.global_step == step else losses), nothing
+
+    StageModule.losses_of = poisoned
+
+
 def main(strategy: str, devices: str, steps: str) -> None:
-    cluster = {"strategy": strategy, "devices": int(devices)}
-    settings = tiny_settings(
-        steps=int(steps), every=4, workers=int(os.environ.get("WORKERS", "0")), cluster=cluster
-    )
+    changes = json.loads(os.environ.get("CHANGES", "{}"))
+    changes |= {"cluster": {"strategy": strategy, "devices": int(devices)}}
+    changes |= {"guard": {"rollbacks": int(os.environ.get("ROLLBACKS", "0"))}}
+    settings = tiny_settings(steps=int(steps), every=4, workers=int(os.environ.get("WORKERS", "0")), **changes)
+    if os.environ.get("POISON_RANK") == os.environ.get("RANK", "0"):
+        poison(int(os.environ["POISON_STEP"]))
     if not Path("artifacts").is_dir() and int(os.environ.get("RANK", "0")) == 0:
         make_packs(settings)
     logged = StageRun.log_metrics

@@ -56,6 +56,13 @@ def test_only_headline_scores_are_shown() -> None:
     ]
 
 
+def test_what_is_not_defined_is_said() -> None:
+    """The majority baseline answers without a confidence, so it has no calibration; perplexity has no end."""
+    score = {**METRICS["scores"][0], "metric": "expected_calibration_error", "baseline": None, "high": None}
+    rows = score_rows({**METRICS, "scores": [score]})
+    assert rows[1] == ("closed (expected_calibration_error)", "0.700", "0.600 to none", "none", "40")
+
+
 def test_scores_are_printed_when_they_are_there(tmp_path: Path) -> None:
     assert "no scores yet" in printed(print_scores, tmp_path)
     (tmp_path / "metrics").mkdir()

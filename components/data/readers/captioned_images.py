@@ -76,7 +76,9 @@ def _read_captions(root: Path, options: Options) -> tuple[dict[str, str], list[R
     """Return {file: caption} and the rows that cannot be read; DataError when the table itself cannot."""
     path = resolve_inside(root, options.captions)
     if not path.is_file():
-        raise DatasetMissing("table of captions is absent", where=str(path), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            "table_missing: table of captions is absent", where=str(path), fix="gmai sources; gmai sample-data"
+        )
     captions: dict[str, str] = {}
     malformed: list[Rejection] = []
     needed = (options.file_column, options.text_column)

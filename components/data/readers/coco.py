@@ -177,7 +177,7 @@ def _picture_of(root: Path, picture: Mapping[str, Any], where: str, options: Opt
         raise Refused("image_name_missing", where)
     check_stays(name)
     stated = {"file_name": name, "file_stem": PurePosixPath(name).stem}
-    return locate_one(root, options.image, {**fields_of_path(where), **stated})
+    return locate_one(root, options.image, {**fields_of_path(where, options.pattern), **stated})
 
 
 def _draft(

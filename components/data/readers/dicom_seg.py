@@ -84,7 +84,9 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     tree = list_files(root)
     found = list(keys_of((file, tree.path(file)) for file, _ in tree.match(options.files)))
     if not found:
-        raise DatasetMissing(f"no file matches {options.files!r}", where=str(root), fix="gmai sources")
+        raise DatasetMissing(
+            f"file_missing: no file matches {options.files!r}", where=str(root), fix="gmai sources"
+        )
     references = match_references(found, SEGS, lambda file: _series_of_seg(root / file))
     yield from (*tree.refused, *references.refused)
     for series in references.series:

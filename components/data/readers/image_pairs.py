@@ -13,7 +13,9 @@ from pathlib import Path
 from pydantic import Field
 
 from components.data.card import Card
+from components.data.faults import Refused
 from components.data.image import open_pixels, store
+from components.data.paths import locate
 from components.data.reading import (
     UNREADABLE,
     Draft,
@@ -51,24 +53,22 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
         for first in sorted(names[: options.take] if options.take else names):
             second = first.with_name(first.name.removesuffix(options.first_ending) + options.second_ending)
             names_of_pair = [path.relative_to(root).as_posix() for path in (first, second)]
-            if not context.takes(names_of_pair[0], names_of_pair[1:]):
-                continue
-            yield from finish_all(_read_pair(root, first, second, said, card, context.max_side), card, context)
+            if context.takes(names_of_pair[0], names_of_pair[1:]):
+                yield from finish_all(_read_pair(root, first, second, said, card, context), card, context)
 
 
 def _read_pair(
-    root: Path, first: Path, second: Path, said: str, card: Card, max_side: int
+    root: Path, first: Path, second: Path, said: str, card: Card, context: ReadContext
 ) -> Iterator[Draft | Rejection]:
     paths = [path.relative_to(root).as_posix() for path in (first, second)]
-    if not second.is_file():
-        yield Rejection(paths[0], "second_image_missing")
-        return
     try:
+        if not locate(root, "{second}", {"second": paths[1]}):
+            raise Refused("second_image_missing", paths[1])
         pictures = [open_pixels(path) for path in (first, second)]
     except UNREADABLE as error:
         yield Rejection(paths[0], reason_of(error))
         return
-    stored = [store(one, max_side) for one in pictures]
-    other = record_id_of(card, paths[1], "")
+    stored = [store(one, context.max_side) for one in pictures]
+    other = record_id_of(card, paths[1], "", context.secret)
     yield Draft(paths[0], stored[0], study=paths[0], compared_with=other, comparison=said, window="stored")
     yield Draft(paths[1], stored[1], study=paths[0], window="stored")

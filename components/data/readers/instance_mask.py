@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from components.data.card import Card, Term
-from components.data.image import open_pixels, resize, resize_labels, stored_size
+from components.data.faults import Refused
+from components.data.image import NOT_GREY_OR_RGB, open_pixels, resize, resize_labels, stored_size
 from components.data.masks import make_region
 from components.data.reading import (
     UNREADABLE,
@@ -119,6 +120,8 @@ def _open(path: Path, window: WindowName) -> Array:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return open_pixels(path)
     pixels = _open_tiff(path)
+    if pixels.dtype != np.uint8 and window == "stored":
+        raise Refused("image_not_8_bit", path.name)
     return pixels if pixels.dtype == np.uint8 and window == "stored" else to_grey(pixels, *bounds(window, pixels))
 
 
@@ -134,6 +137,9 @@ def _open_tiff(path: Path) -> Array:
     import tifffile
 
     try:
-        return tifffile.imread(path)
+        with tifffile.TiffFile(path) as tiff:
+            if tiff.pages.first.photometric in NOT_GREY_OR_RGB:
+                raise Refused("image_not_a_picture", path.name)
+            return tiff.asarray()
     except tifffile.TiffFileError as error:
         raise OSError(str(error)) from error

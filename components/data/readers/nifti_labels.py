@@ -20,7 +20,7 @@ from components.data.reading import ReadContext, Rejection, parse_options, resol
 from components.data.slices import SliceOptions
 from components.data.volume_records import NamedCodes, place_labels, read_labelled
 from components.data.volumes import Volume, read_nifti, to_lps
-from components.errors import DatasetMissing
+from components.errors import DataError, DatasetMissing
 from components.records import Record
 from components.settings import Frozen, Share
 
@@ -103,6 +103,13 @@ def _beside(root: Path, volume: Path, pattern: str) -> Path:
 def _read_names(root: Path, table: NameTable) -> dict[int, str]:
     path = resolve_inside(root, table.file)
     if not path.is_file():
-        raise DatasetMissing("name table is absent", where=str(path), fix="gmai sources; gmai sample-data")
+        raise DatasetMissing(
+            "table_missing: name table is absent", where=str(path), fix="gmai sources; gmai sample-data"
+        )
     with path.open(newline="", encoding="utf-8") as handle:
-        return {int(row[table.code]): row[table.name] for row in csv.DictReader(handle)}
+        rows = csv.DictReader(handle)
+        missing = {table.code, table.name} - set(rows.fieldnames or ())
+        if missing:
+            told = f"table_columns_missing: no column {', '.join(sorted(missing))}"
+            raise DataError(told, where=str(path), fix="mend the card's `names`")
+        return {int(row[table.code]): row[table.name] for row in rows}

@@ -63,9 +63,13 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     columns = _columns(options)
     for group in options.shards:
         members = iterate_archives(root, (group.file,))
+        seen: set[tuple[str, str]] = set()
         for (shard, key), parts in groupby(members, key=_key_of):
             held: dict[str, bytes] = {}
             try:
+                if (shard, key) in seen:
+                    raise Refused("member_repeated")
+                seen.add((shard, key))
                 held = _load(parts, options)
                 yield _sample(f"{shard}#{key}", held, group, options, columns, card, context)
             except Refused as fault:

@@ -103,7 +103,7 @@ def _drafts(
             yield Rejection(relative, reason_of(error))
             continue
         size = pixels.shape[:2]
-        sketches = [_sketch(words, number, names, size) for number, words in enumerate(lines, start=1) if words]
+        sketches = _sketches(lines, names, size)
         complete = names if options.complete else ()
         drawn = draw(sketches, relative, card, size=size, max_side=context.max_side, complete=complete)
         yield from drawn.refused
@@ -120,7 +120,7 @@ def _lines_file(root: Path, relative: str, options: Options) -> list[str]:
     """Return the path inside the source of a picture's text file; none when it is absent."""
     template = options.lines or usual_place(relative)
     found = locate(root, template, fields_of_path(relative, options.pattern)) if options.lines else []
-    found = found or [path for path in (root / template,) if not options.lines and path.is_file()]
+    found = found or ([] if options.lines else locate(root, "{place}", {"place": template}))
     return [path.relative_to(root).as_posix() for path in found[:1]]
 
 
@@ -141,6 +141,19 @@ def usual_place(relative: str) -> str:
     if places:
         parts[places[-1]] = "labels"
     return PurePosixPath(*parts).as_posix()
+
+
+def _sketches(lines: Sequence[Sequence[str]], names: Sequence[str], size: tuple[int, int]) -> list[Sketch]:
+    """Return an object a line; one that an earlier line said word for word is no second object."""
+    said: dict[tuple[str, ...], Sketch] = {}
+    sketches = []
+    for number, words in enumerate(lines, start=1):
+        if not words:
+            continue
+        first = said.get(tuple(words))
+        repeated = first and Sketch(first.word, f"line/{number}", fault=first.fault or "annotation_repeated")
+        sketches.append(repeated or said.setdefault(tuple(words), _sketch(words, number, names, size)))
+    return sketches
 
 
 def _sketch(words: Sequence[str], number: int, names: Sequence[str], size: tuple[int, int]) -> Sketch:

@@ -12,6 +12,7 @@ from components.evaluation.items import (
     Judgement,
     as_asked,
 )
+from components.evaluation.multiple_choice import CALIBRATION
 
 
 def _takes(item: Item) -> bool:
@@ -31,7 +32,7 @@ BENCHMARK = Benchmark(
     version=2,
     card=BenchmarkCard(
         title="Closed questions on held-out patients",
-        measures="share of questions whose gold option has the greatest likelihood",
+        measures="share of questions whose gold option has the greatest likelihood; calibration of that choice",
         dataset="curated pairs with options (presence, count, side, plane, modality, organ, …)",
         citation="this project; rule of the likelihood choice: lm-evaluation-harness, acc",
         licence="that of each source",
@@ -40,6 +41,7 @@ BENCHMARK = Benchmark(
     answering="choice",
     budget="closed",
     metrics=("accuracy",),
+    corpus_metrics=(CALIBRATION,),
     takes=_takes,
     prompt=as_asked,
     score=_score,

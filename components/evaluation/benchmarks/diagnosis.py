@@ -23,8 +23,8 @@ from components.evaluation.items import (
     Refused,
     of_source,
 )
-from components.evaluation.metrics_choice import auroc, expected_calibration_error, sensitivity, specificity
-from components.evaluation.multiple_choice import choice_prompt, judge_choice
+from components.evaluation.metrics_choice import auroc, sensitivity, specificity
+from components.evaluation.multiple_choice import CALIBRATION, choice_prompt, judge_choice
 from components.evaluation.prior import most_frequent_answer
 from components.records import Record, stable_id
 
@@ -110,12 +110,6 @@ def _specificity(judged: Sequence[Judged]) -> float:
     return specificity(*_whether(judged))
 
 
-def _calibration(judged: Sequence[Judged]) -> float:
-    rows = [(row.answer.confidence, row.judgement.scores["accuracy"] > 0) for row in judged]
-    known = [row for row in rows if row[0] >= 0]
-    return expected_calibration_error([c for c, _ in known], [right for _, right in known])
-
-
 BENCHMARK = Benchmark(
     name=NAME,
     version=1,
@@ -135,7 +129,7 @@ BENCHMARK = Benchmark(
         CorpusMetric("auroc", _auroc),
         CorpusMetric("sensitivity", _sensitivity),
         CorpusMetric("specificity", _specificity),
-        CorpusMetric("expected_calibration_error", _calibration, greater_is_better=False),
+        CALIBRATION,
     ),
     takes=of_source(NAME),
     prompt=choice_prompt,

@@ -23,7 +23,14 @@ from components.evaluation.items import (
     Refused,
     of_source,
 )
-from components.evaluation.multiple_choice import choice_item, choice_prompt, chosen, judge_choice, macro_accuracy
+from components.evaluation.multiple_choice import (
+    CALIBRATION,
+    choice_item,
+    choice_prompt,
+    chosen,
+    judge_choice,
+    macro_accuracy,
+)
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, read_delimited, text_of
 from components.evaluation.spreadsheet import write_workbook
@@ -138,7 +145,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
-    corpus_metrics=(CorpusMetric("accuracy_mean_over_tasks", _by_task),),
+    corpus_metrics=(CorpusMetric("accuracy_mean_over_tasks", _by_task), CALIBRATION),
     takes=of_source(NAME),
     prompt=choice_prompt,
     score=judge_choice,

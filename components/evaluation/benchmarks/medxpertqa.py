@@ -15,7 +15,7 @@ from components.evaluation.items import (
     Refused,
     of_source,
 )
-from components.evaluation.multiple_choice import choice_item, choice_prompt, judge_choice
+from components.evaluation.multiple_choice import CALIBRATION, choice_item, choice_prompt, judge_choice
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, find_pictures, read_json_lines, text_of
 
@@ -67,6 +67,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
+    corpus_metrics=(CALIBRATION,),
     takes=of_source(NAME),
     prompt=choice_prompt,
     score=judge_choice,

@@ -25,7 +25,7 @@ from components.evaluation.items import (
     Refused,
     of_source,
 )
-from components.evaluation.multiple_choice import choice_item, is_right, lettered
+from components.evaluation.multiple_choice import CALIBRATION, choice_item, is_right, lettered
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, embedded_picture, read_parquet, text_of
 
@@ -70,12 +70,16 @@ def _question(row: Row, subject: str) -> Question | Refused:
 
 def _options(row: Row) -> list[str] | None:
     """Read the options, which are a list or the text of one."""
-    raw = row.get("options")
+    return _listed(row.get("options"))
+
+
+def _listed(raw: object) -> list[str] | None:
+    """Return a list, or the text of one, as strings; None for what is neither."""
     try:
         listed = ast.literal_eval(raw) if isinstance(raw, str) else raw
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return None
-    return [str(option) for option in listed] if isinstance(listed, list) else None
+    return [str(one) for one in listed] if isinstance(listed, list) else None
 
 
 def _item(row: Row, subject: str, asked: str, options: list[str], pictures: list[str]) -> Item:
@@ -95,9 +99,10 @@ def _item(row: Row, subject: str, asked: str, options: list[str], pictures: list
 
 
 def _golds(answer: str) -> list[str]:
-    """Read the gold answer, or answers (the text of a list); "?" is a hidden one."""
-    if answer.startswith("["):
-        return [str(one) for one in ast.literal_eval(answer)]
+    """Read the gold answer, or answers (the text of a list); "?" is a hidden one, "[0, 1)" is one answer."""
+    listed = _listed(answer) if answer.startswith("[") else None
+    if listed is not None:
+        return listed
     return [] if answer in ("", "?") else [answer]
 
 
@@ -127,7 +132,7 @@ def _score(answer: Answer, item: Item) -> Judgement:
 
 BENCHMARK = Benchmark(
     name=NAME,
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="MMMU, Health and Medicine",
         measures="accuracy over items, by MMMU's own reading of answers without its random draw",
@@ -141,6 +146,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy",),
+    corpus_metrics=(CALIBRATION,),
     takes=of_source(NAME),
     prompt=_prompt,
     score=_score,

@@ -24,6 +24,7 @@ from components.evaluation.items import (
     of_source,
 )
 from components.evaluation.multiple_choice import (
+    CALIBRATION,
     choice_item,
     choice_prompt,
     is_right,
@@ -105,7 +106,7 @@ BENCHMARK = Benchmark(
     also_answering=("choice",),
     budget="closed",
     metrics=("accuracy", "omnimedvqa_difflib_accuracy"),
-    corpus_metrics=(CorpusMetric("accuracy_mean_over_question_types", _by_type),),
+    corpus_metrics=(CorpusMetric("accuracy_mean_over_question_types", _by_type), CALIBRATION),
     takes=of_source(NAME),
     prompt=choice_prompt,
     score=_score,

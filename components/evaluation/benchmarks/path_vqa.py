@@ -18,7 +18,15 @@ from components.evaluation.items import (
 )
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, embedded_picture, read_parquet, text_of
-from components.evaluation.short_answers import METRICS, is_yes_no, judge_short, short_item, short_prompt
+from components.evaluation.short_answers import (
+    CORPUS_METRICS,
+    LLAVA_MED_FAULTS,
+    METRICS,
+    is_yes_no,
+    judge_short,
+    short_item,
+    short_prompt,
+)
 
 NAME = "path_vqa"
 PATTERN = "data/{0}-*.parquet|{0}-*.parquet"
@@ -47,18 +55,20 @@ def _question(row: Row, item_id: str) -> Question | Refused:
 
 BENCHMARK = Benchmark(
     name=NAME,
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="PathVQA",
         measures="accuracy; yes/no accuracy; open by exact match, recall, F1",
         dataset="PathVQA: 32,632 questions on 5,004 pictures; test 6,719",
         citation="He et al., arXiv 2003.10286",
         licence="MIT (as tagged by its Hugging Face copy)",
-        known_limits="questions are machine-made from captions; no patients known, so each picture stands for one",
+        known_limits="questions are machine-made from captions; no patients known, so each picture stands for "
+        "one; " + LLAVA_MED_FAULTS,
     ),
     answering="text",
     budget="closed",
     metrics=METRICS,
+    corpus_metrics=CORPUS_METRICS,
     takes=of_source(NAME),
     prompt=short_prompt,
     score=judge_short,

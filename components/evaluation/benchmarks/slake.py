@@ -19,7 +19,14 @@ from components.evaluation.items import (
 )
 from components.evaluation.prior import most_frequent_answer
 from components.evaluation.rows import Row, find_pictures, read_json_rows, text_of
-from components.evaluation.short_answers import METRICS, judge_short, short_item, short_prompt
+from components.evaluation.short_answers import (
+    CORPUS_METRICS,
+    LLAVA_MED_FAULTS,
+    METRICS,
+    judge_short,
+    short_item,
+    short_prompt,
+)
 
 NAME = "slake"
 LANGUAGES = {"en": "English", "zh": "Chinese"}
@@ -82,18 +89,20 @@ def _files(split: str) -> tuple[str, ...]:
 
 BENCHMARK = Benchmark(
     name=NAME,
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="SLAKE",
         measures="accuracy; closed by answer type and yes/no apart; open by exact match, recall, F1",
         dataset="SLAKE 1.0: 14,028 questions on 642 images, English and Chinese",
         citation="Liu et al., ISBI 2021, arXiv 2102.09542",
         licence="CC-BY-4.0",
-        known_limits="training and test images are shared across the languages; one empty answer in training",
+        known_limits="training and test images are shared across the languages; one empty answer in training; "
+        + LLAVA_MED_FAULTS,
     ),
     answering="text",
     budget="closed",
     metrics=METRICS,
+    corpus_metrics=CORPUS_METRICS,
     takes=of_source(NAME),
     prompt=short_prompt,
     score=judge_short,

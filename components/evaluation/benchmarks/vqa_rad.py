@@ -30,7 +30,15 @@ from components.evaluation.rows import (
     read_parquet,
     text_of,
 )
-from components.evaluation.short_answers import METRICS, is_yes_no, judge_short, short_item, short_prompt
+from components.evaluation.short_answers import (
+    CORPUS_METRICS,
+    LLAVA_MED_FAULTS,
+    METRICS,
+    is_yes_no,
+    judge_short,
+    short_item,
+    short_prompt,
+)
 
 NAME = "vqa_rad"
 ORIGINAL = "VQA_RAD Dataset Public.json"
@@ -114,18 +122,20 @@ def _bare_question(row: Row, item_id: str) -> Question | Refused:
 
 BENCHMARK = Benchmark(
     name=NAME,
-    version=1,
+    version=2,
     card=BenchmarkCard(
         title="VQA-RAD",
         measures="accuracy; closed by the set's answer type and yes/no apart; open by exact match, recall, F1",
         dataset="VQA-RAD: 3,515 questions about 315 radiology images; official test 451",
         citation="Lau et al., Scientific Data 2018; balanced split: Yang et al., arXiv 2405.03162",
         licence="CC0-1.0",
-        known_limits="every official test image is also in training; question types hold typing errors",
+        known_limits="every official test image is also in training; question types hold typing errors; "
+        + LLAVA_MED_FAULTS,
     ),
     answering="text",
     budget="closed",
     metrics=METRICS,
+    corpus_metrics=CORPUS_METRICS,
     takes=of_source(NAME),
     prompt=short_prompt,
     score=judge_short,

@@ -1,9 +1,13 @@
 """Who a person is never leaves the reader: only keyed hashes and a short list of tags do."""
 
 import dataclasses
+import re
 
 import pytest
+from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 
+from components.data import deidentify
 from components.data.deidentify import ALLOWED_TAGS, age_band, header_facts, keyed_hash
 from components.data.reading import ReadContext
 from tests.fakes.sources import make_headers_source, make_rtstruct_source, make_slide_source, read_all
@@ -15,6 +19,14 @@ PLANTED = {
     "StationName": "STATION9", "StudyID": "STUDY-4711", "DeviceSerialNumber": "SER-31337",
 }  # fmt: skip
 ALLOWED = {"PatientSex": "F", "PatientAge": "058Y", "ViewPosition": "PA"}
+
+
+def header(tags):
+    """A pydicom Dataset of these keywords."""
+    made = Dataset()
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    return made
 
 
 def as_bytes(records) -> bytes:
@@ -75,8 +87,9 @@ def test_an_allowed_tag_with_free_text_says_nothing():
         "PatientSex": "O",
         "NumberOfFrames": "1",
     }
-    assert header_facts(tags) == {}
-    assert header_facts({"TransducerType": "CURVED LINEAR", "Laterality": "R", "NumberOfFrames": "12"}) == {
+    assert header_facts(header(tags)) == {}
+    plain = {"TransducerType": "CURVED LINEAR", "Laterality": "R", "NumberOfFrames": "12"}
+    assert header_facts(header(plain)) == {
         "transducer": "curved linear", "laterality": "right", "frames": "12",
     }  # fmt: skip
 
@@ -84,3 +97,23 @@ def test_an_allowed_tag_with_free_text_says_nothing():
 def test_the_allow_list_has_no_identifying_tag():
     forbidden = ("Name", "ID", "Date", "Accession", "Institution", "Address", "Description", "Comments", "UID")
     assert not [tag for tag in ALLOWED_TAGS if any(word in tag for word in forbidden)]
+
+
+def test_the_profile_is_applied_by_its_library_and_takes_what_is_not_retained(monkeypatch):
+    monkeypatch.setitem(deidentify.ALLOWED_TAGS, "InstitutionName", "institution")
+    monkeypatch.setitem(deidentify.ALLOWED_TAGS, "StudyInstanceUID", "study")
+    monkeypatch.setattr(deidentify, "_plain", lambda _, value: value)
+    told = header(PLANTED | ALLOWED | {"StudyInstanceUID": "1.2.3.4"})
+    assert deidentify.header_facts(told) == {"age band": "058Y", "sex": "F", "view": "PA"}
+    assert told.InstitutionName == "Saint Nowhere" and told.StudyInstanceUID == "1.2.3.4"
+
+
+def test_every_allowed_tag_is_left_by_the_profile_or_named_as_retained():
+    changed = {keyword_for_tag(tag) for tag in deidentify._profile_actions() if len(tag) == 2}
+    assert changed >= {"PatientName", "PatientID", "StudyDate", "StudyInstanceUID", "PatientSex"}
+    assert set(ALLOWED_TAGS) & changed == set(deidentify.RETAINED)
+
+
+def test_the_stamp_names_profile_edition_and_library():
+    stamp = deidentify.profile_stamp()
+    assert stamp["edition"] == "2026c" and re.fullmatch(r"dicom-anonymizer \d+\.\d+\S*", stamp["library"])

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -218,7 +219,8 @@ def test_a_card_that_the_corpus_does_not_select_is_no_input(project):
     assert project.written_at(card.name) == written
 
 
-def test_the_manifest_says_what_the_corpus_may_be_used_for(project):
+def test_the_manifest_says_what_the_corpus_may_be_used_for(project, monkeypatch):
+    monkeypatch.setenv("GMAI_PATIENT_KEY", "a key for tests")
     project.add(make_nifti_source)
     card = project.add(make_captions_source)
     changed = card.terms.model_copy(update={"may_be_redistributed": "no", "commercial_use": "not stated"})
@@ -333,3 +335,43 @@ def test_a_backend_that_is_not_installed_is_named(tmp_path, monkeypatch, backend
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=f"'{backend}' is not installed.*\n.*\n.*pip install {package}"):
         read_sources([job_of(make_captions_source(tmp_path), tmp_path)], workers=1, backend=backend)
+
+
+def test_a_store_elsewhere_gets_no_picture_of_a_source_that_may_not_leave(project, runs, monkeypatch):
+    project.add(make_nifti_source)
+    card = project.add(make_captions_source)
+    drawn = []
+    monkeypatch.setattr("components.data.contact_sheet.draw_rows", lambda rows: drawn.extend(rows) or b"PNG")
+    kept_here = card.terms.model_copy(update={"may_leave_machine": "no"})
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": kept_here}))
+    run = FakeRun()
+    run.keeps_here = False
+    monkeypatch.setattr(stage, "open_run", lambda *_, **__: nullcontext(run))
+    project.run()
+    assert {record.source for row in drawn for record in row} == {"fake_ct"}
+    assert run.tags["gmai.pictures_withheld"] == card.name
+
+
+@pytest.mark.parametrize("changes", [{"may_be_redistributed": "no"}, {"may_be_redistributed": "not stated"}])
+def test_the_public_key_is_refused_where_people_are_protected(project, monkeypatch, changes):
+    monkeypatch.delenv("GMAI_PATIENT_KEY", raising=False)
+    card = project.add(make_captions_source)
+    terms = card.terms.model_copy(update=changes)
+    write_card(Path("conf/sources"), card.model_copy(update={"terms": terms}))
+    with pytest.raises(ConfigError, match=card.name) as caught:
+        project.run()
+    assert "export GMAI_PATIENT_KEY=" in str(caught.value) and not project.output.exists()
+    public = card.model_copy(update={"terms": terms, "identities": "public"})
+    write_card(Path("conf/sources"), public)
+    project.run()
+    assert project.manifest(card.name)["privacy"]["paths"] == "public"
+
+
+def test_the_table_warns_of_the_public_key(project, monkeypatch, capsys):
+    project.add(make_nifti_source)
+    monkeypatch.delenv("GMAI_PATIENT_KEY", raising=False)
+    project.run()
+    assert "GMAI_PATIENT_KEY is not set" in capsys.readouterr().out
+    monkeypatch.setenv("GMAI_PATIENT_KEY", "a key for tests")
+    project.run()
+    assert "GMAI_PATIENT_KEY" not in capsys.readouterr().out

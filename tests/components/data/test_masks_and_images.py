@@ -1,5 +1,7 @@
 """Runs, boxes, sizes, hashes and windows, by hand-made examples and by property."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from components.data.image import (
 )
 from components.data.masks import box_of, decode_runs, encode_runs, find_regions
 from components.data.tiles import TileOptions, cut_tiles, tissue_share
-from components.data.windows import bounds, to_grey
+from components.data.windows import WindowName, bounds, to_grey
 from components.errors import DataError
 from tests.fakes.sources import gradient
 
@@ -117,7 +119,23 @@ def test_percentiles_leave_out_air_and_stand_a_flat_image():
     two_valued = np.array([[0, 7], [7, 0]])
     assert to_grey(two_valued, *bounds("percentile 1-99", two_valued)).tolist() == [[0, 255], [255, 0]]
     with pytest.raises(DataError, match="no window"):
-        bounds("liver", voxels)
+        bounds("kidney", voxels)
+
+
+def test_every_named_window_has_bounds_and_old_ones_keep_theirs():
+    # Records name their window: a preset that is once used must show the same for ever.
+    voxels = np.concatenate([np.zeros(1000), np.linspace(100, 200, 101)])
+    found = {name: bounds(name, voxels) for name in get_args(WindowName)}
+    assert all(low < high for low, high in found.values())
+    assert {name: found[name] for name in ("soft tissue", "lung", "bone", "brain", "abdomen", "stored")} == {
+        "soft tissue": (-160, 240), "lung": (-1350, 150), "bone": (-500, 1300), "brain": (0, 80),
+        "abdomen": (-125, 225), "stored": (0, 255),
+    }  # fmt: skip
+    assert (found["subdural"], found["stroke"], found["liver"]) == ((-32.5, 182.5), (20, 60), (-45, 105))
+    assert (found["mediastinum"], found["angiography"]) == ((-125, 225), (0, 600))
+    assert (found["percentile 0.5-99.5"], found["percentile 2-98"]) == ((100.5, 199.5), (102, 198))
+    deviation = float(np.std(np.linspace(100, 200, 101)))
+    assert found["mean and 3 deviations"] == pytest.approx((150 - 3 * deviation, 150 + 3 * deviation))
 
 
 def test_tiles_are_whole_in_reading_order_and_need_tissue():

@@ -151,11 +151,11 @@ def test_a_unit_that_is_asked_for_twice_has_no_portion(tmp_path, monkeypatch):
 def test_portions_that_were_read_outlive_a_failure(folder, monkeypatch, tmp_path):
     written, writes = portions.write_portion, []
 
-    def fail_at_the_sixth(job, portion, samples):
+    def fail_at_the_sixth(job, portion, samples, screen):
         writes.append(portion)
         if len(writes) == 6:
             raise DataError("the disk is full", where="here")
-        written(job, portion, samples)
+        written(job, portion, samples, screen)
 
     monkeypatch.setattr(portions, "write_portion", fail_at_the_sixth)
     assert "the disk is full" in update_source(folder).error

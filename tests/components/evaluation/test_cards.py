@@ -68,3 +68,10 @@ def test_no_blind_row_is_said_with_its_reason() -> None:
     scores = {**SCORES, "image_minus_blind": None, "details": {"no_blind": {"boxes": "no blind row: one patient"}}}
     text = model_card(Artefacts({"s": scores}), model="m", scores="s")
     assert "| no_blind boxes | no blind row: one patient | s: details.no_blind.boxes |" in text
+
+
+def test_the_model_card_says_what_the_terms_of_its_sources_allow() -> None:
+    use = {"sources": ["some_ct", "some_mr"], "permitted_use": {"commercial_use": "no"}}
+    text = model_card(Artefacts({"permitted_use.json": use}), model="m", scores="s")
+    assert "| commercial_use | no | permitted_use.json: permitted_use.commercial_use |" in text
+    assert "| trained on | some_ct, some_mr | permitted_use.json: sources |" in text

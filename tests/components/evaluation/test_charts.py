@@ -14,6 +14,7 @@ from components.evaluation.charts import (
     draw_confusion,
     plot_files,
 )
+from components.evaluation.metrics_choice import expected_calibration_error
 from components.records import Prediction
 
 
@@ -33,6 +34,11 @@ def test_calibration_by_hand() -> None:
     assert bins == [{"confidence": 0.31, "accuracy": 1.0, "n": 1}, {"confidence": 0.95, "accuracy": 0.5, "n": 2}]
     assert calibration_error(bins) == pytest.approx((0.69 + 2 * 0.45) / 3)
     assert calibration([row("a", "a", confidence=1.0)])[0]["n"] == 1
+    edges = [row("a", "b", confidence=0.1), row("a", "a", confidence=0.2), row("a", "a", confidence=0.5),
+             row("a", "b", confidence=0.45)]  # fmt: skip
+    same = expected_calibration_error([one.confidence for one in edges], [one.score for one in edges])
+    # (0, 0.1] (0.1, 0.2] (0.4, 0.5]: 0.1 wrong; 0.2 right; 0.5 right and 0.45 wrong
+    assert calibration_error(calibration(edges)) == pytest.approx(same) == pytest.approx((0.1 + 0.8 + 0.05) / 4)
     assert calibration_error([]) == 0.0
 
 

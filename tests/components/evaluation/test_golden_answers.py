@@ -114,7 +114,7 @@ def test_vlmevalkit_options(text: str, expected: int | None, why: str) -> None:
     [
         ("Yes, it is.", "yes", True, True, "both agree"),
         ("no", "no", True, True, "both agree"),
-        ("No.", "yes", False, False, "the published loop drops this row from its denominator; here it is wrong"),
+        ("No.", "yes", None, False, "the published loop drops this row from its denominator; here it is wrong"),
         ("The diagnosis is yes", "no", True, False, "'no' inside 'diagnosis'"),
         ("yes or no", "no", True, False, "both words hit"),
         ("Axial", "axial", False, True, "a closed answer that is neither yes nor no cannot hit"),
@@ -122,7 +122,7 @@ def test_vlmevalkit_options(text: str, expected: int | None, why: str) -> None:
         ("maybe", "yes", False, False, "nothing said"),
     ],
 )
-def test_llava_med_closed_hits(text: str, gold: str, published: bool, right: bool, why: str) -> None:
+def test_llava_med_closed_hits(text: str, gold: str, published: bool | None, right: bool, why: str) -> None:
     from components.evaluation.answers import parse_yes_no
 
     ours = parse_yes_no(text) == gold if gold in ("yes", "no") else states(text, gold)
@@ -132,6 +132,7 @@ def test_llava_med_closed_hits(text: str, gold: str, published: bool, right: boo
 def test_llava_med_words() -> None:
     assert llava_med_normalise("The left-sided, two lobes.") == "left sided 2 lobes"
     assert llava_med_normalise("1,000 mg/day") == "1000 mgday"  # as published: a comma in a number
+    assert llava_med_normalise(". " * 33).count(".") == 1  # as published: a flag is passed as a count of 32
 
 
 @pytest.mark.parametrize(

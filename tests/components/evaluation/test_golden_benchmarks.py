@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluation.answers import write_boxes
+from components.evaluation.benchmarks import mmmu_medical
 from components.evaluation.catalog import load_benchmarks
 from components.evaluation.items import Answer, Benchmark, Item, Judged
 from components.evaluation.prior import most_frequent_answer
@@ -45,7 +47,7 @@ def corpus(benchmark: Benchmark, name: str, rows: list[Judged]) -> float:
     return next(metric for metric in benchmark.corpus_metrics if metric.name == name).compute(rows)
 
 
-CLOSED = {"accuracy": 1.0, "closed_accuracy": 1.0, "yes_no_accuracy": 1.0, "llava_med_closed_accuracy": 1.0}
+CLOSED = {"accuracy": 1.0, "closed_accuracy": 1.0, "yes_no_accuracy": 1.0, "llava_med_closed_hit_rate": 1.0}
 WRONG = dict.fromkeys(CLOSED, 0.0)
 OPEN = dict.fromkeys(
     ("accuracy", "open_exact_match", "open_recall", "open_token_f1", "llava_med_open_recall"), 1.0
@@ -56,15 +58,15 @@ GOLDEN = [
     ("vqa_rad/11", "Yes, there is.", True, CLOSED),
     ("vqa_rad/11", "No.", True, WRONG),
     ("vqa_rad/11", "I do not know", False, WRONG),
-    ("vqa_rad/11", "yes or no? I say no", True, CLOSED),  # it opens with yes
-    ("vqa_rad/11", "Either yes or no", False, {**WRONG, "llava_med_closed_accuracy": 1.0}),
+    ("vqa_rad/11", "yes or no? I say no", False, {**WRONG, "llava_med_closed_hit_rate": 1.0}),  # it says both
+    ("vqa_rad/11", "Either yes or no", False, {**WRONG, "llava_med_closed_hit_rate": 1.0}),
     ("vqa_rad/11", "", False, WRONG),
     ("vqa_rad/11", "0", False, WRONG),
     # gold "Axial", closed but neither yes nor no
     ("vqa_rad/12", "It is an axial section.", True,
-     {"accuracy": 1.0, "closed_accuracy": 1.0, "llava_med_closed_accuracy": 0.0}),
+     {"accuracy": 1.0, "closed_accuracy": 1.0, "llava_med_closed_hit_rate": 0.0}),
     ("vqa_rad/12", "axial or coronal", True,
-     {"accuracy": 0.0, "closed_accuracy": 0.0, "llava_med_closed_accuracy": 0.0}),
+     {"accuracy": 0.0, "closed_accuracy": 0.0, "llava_med_closed_hit_rate": 0.0}),
     # gold "Right lower lobe"
     ("vqa_rad/13", "the right lower lobe", True, OPEN),
     ("vqa_rad/13", "right right right", True,
@@ -185,6 +187,32 @@ def test_detection_by_hand(items: dict[str, Item]) -> None:
     assert corpus(benchmark, "map_50", [one]) == pytest.approx(1 / 2)
     assert corpus(benchmark, "map_50_95", [one, right]) == pytest.approx(1 / 2)
     assert math.isnan(corpus(benchmark, "map_50", [right]))
+
+
+def test_first_boxes_rank_before_second_ones(items: dict[str, Item]) -> None:
+    """Of an answer with many boxes the second is no surer than of one with two."""
+    (lungs,) = [item for item in items.values() if item.source == "detection" and item.boxes]
+    right, wrong = write_boxes(lungs.boxes[:1])[1:-1], "[0, 0, 0.01, 0.01]"
+    rows = [
+        judged(BENCHMARKS["detection"], lungs, Answer(f"[{', '.join(boxes)}]"))
+        for boxes in ([wrong, right], [wrong, wrong, wrong, wrong, wrong])
+    ]
+    # two images, four lungs; both first boxes are wrong, then a right one beside a wrong one
+    assert corpus(BENCHMARKS["detection"], "map_50", rows) == pytest.approx(1 / 3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds"),
+    [
+        ("[0, 1)", ["[0, 1)"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("[1, 2]", ["1", "2"]),
+        ("?", []),
+        ("[{[]: 1}]", ["[{[]: 1}]"]),
+    ],
+)
+def test_a_gold_answer_that_only_looks_like_a_list_is_one_string(answer: str, golds: list[str]) -> None:
+    assert mmmu_medical._golds(answer) == golds
 
 
 def test_diagnosis_by_hand(items: dict[str, Item]) -> None:
@@ -311,9 +339,17 @@ class TestFaultsOfOtherScorers:
         assert prompt == "<image>\n<image>\nWrite the findings of this chest X-ray as a report."
 
     def test_wrong_yes_or_no_stays_in_the_denominator(self, items: dict[str, Item]) -> None:
-        """LLaVA-Med appends nothing where yes or no is said and the gold is not."""
-        scores = BENCHMARKS["vqa_rad"].score(Answer("No."), items["vqa_rad/11"]).scores
-        assert scores["llava_med_closed_accuracy"] == 0.0
+        """LLaVA-Med appends nothing where yes or no is said and the gold is not; under its name, so do we."""
+        benchmark = BENCHMARKS["vqa_rad"]
+        said = {"vqa_rad/11": ("No.", "Yes.", "maybe"), "vqa_rad/12": ("axial", "no axial one", "No.")}
+        rows = [judged(benchmark, items[name], Answer(text)) for name, texts in said.items() for text in texts]
+        hits = [row.judgement.scores["llava_med_closed_hit_rate"] for row in rows]
+        assert hits == [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+        # gold yes: dropped, hit, miss; gold Axial: miss, hit by chance, dropped
+        assert corpus(benchmark, "llava_med_closed_accuracy", rows) == pytest.approx(2 / 4)
+        assert sum(row.judgement.scores["closed_accuracy"] for row in rows) == 2
+        assert corpus(benchmark, "llava_med_closed_accuracy", rows[:1]) == 0.0  # as printed when all are dropped
+        assert math.isnan(corpus(benchmark, "llava_med_closed_accuracy", []))
 
     def test_the_same_answer_is_scored_the_same_every_time(self, items: dict[str, Item]) -> None:
         """MMMU and VLMEvalKit draw at random where nothing is read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,54 @@ def test_cider_d() -> None:
     assert cider_d(["a a a a", "x"], ["a b c d", "e f g h"]) < cider_d(["a b c d", "x"], ["a b c d", "e f g h"])
     assert cider_d(["a b"], ["a b"]) == 0.0  # one document has no rarities
     assert math.isnan(cider_d([], []))
+
+
+def pycocoevalcap_cider(said: list[str], wanted: list[str]) -> float:
+    """CIDEr as pycocoevalcap/cider/cider_scorer.py describes it, one reference each, written anew on arrays.
+
+    Its ways: idf is log N minus log max(1, df) with df over references; the length is the number of PAIRS of
+    words; a Gaussian of sigma 6; the mean over orders 1 to 4 whether or not a text has n-grams of that order.
+    """
+    texts = [[text.split() for text in part] for part in (said, wanted)]
+    total = np.zeros(len(wanted))
+    for order in range(1, 5):
+        grams = [[[tuple(t[i : i + order]) for i in range(len(t) - order + 1)] for t in part] for part in texts]
+        names = {gram: place for place, gram in enumerate(sorted({g for part in grams for t in part for g in t}))}
+        counts = np.zeros((2, len(wanted), max(1, len(names))))
+        for side, part in enumerate(grams):
+            for row, found in enumerate(part):
+                for gram in found:
+                    counts[side, row, names[gram]] += 1
+        rarity = np.log(len(wanted)) - np.log(np.maximum(1.0, (counts[1] > 0).sum(axis=0)))
+        vectors = counts * rarity
+        norms = np.sqrt((vectors**2).sum(axis=2))
+        shared = (np.minimum(vectors[0], vectors[1]) * vectors[1]).sum(axis=1)
+        safe = np.where(norms[0] * norms[1] > 0, norms[0] * norms[1], 1.0)
+        total += np.where(norms[0] * norms[1] > 0, shared / safe, 0.0)
+    pairs = np.array([[max(0, len(t) - 1) for t in part] for part in texts], dtype=float)
+    return float((10 * total / 4 * np.exp(-((pairs[0] - pairs[1]) ** 2) / (2 * 36.0))).mean())
+
+
+CAPTIONS = (
+    ["the heart is enlarged", "no pleural effusion is seen", "there is a small left effusion", "lungs are clear"],
+    ["the heart size is enlarged", "no effusion", "small left pleural effusion is there", "the lungs are clear"],
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        CAPTIONS,
+        (CAPTIONS[1], CAPTIONS[0]),
+        (CAPTIONS[0], CAPTIONS[0]),
+        (["a a a a a", "b"], ["a b c d e", "b c"]),  # repeating is clipped
+        (["a", "b c"], ["a b c d e f g h i j k l", "b c d"]),  # far too short
+        (["a b c", "x"], ["a b c", "a b c"]),  # what every reference says is worth nothing
+        (["", "a b"], ["a b c", "a b d"]),
+    ],
+)
+def test_cider_agrees_with_pycocoevalcap(said: list[str], wanted: list[str]) -> None:
+    assert cider_d(said, wanted) == pytest.approx(pycocoevalcap_cider(said, wanted))
 
 
 def test_perplexity_and_bits_per_byte() -> None:

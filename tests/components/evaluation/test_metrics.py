@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.evaluation.metrics import bleu_4, iou, matched_iou, overlap_f1, rouge_l, tokenise
+from components.evaluation.metrics import bleu_4, coco_rouge_l, iou, matched_iou, overlap_f1, rouge_l, tokenise
 
 unit = st.floats(0, 1)
 boxes = st.tuples(unit, unit, unit, unit).map(
@@ -44,6 +44,17 @@ def test_rouge_l_by_hand() -> None:
     assert value == pytest.approx(2 * (4 / 6) * (4 / 5) / (4 / 6 + 4 / 5))
     assert rouge_l("轴位图像", "轴位图像") == 1.0
     assert rouge_l("nothing", "alike") == 0.0
+
+
+def test_rouge_l_of_coco_weighs_recall_more() -> None:
+    # 4 of 6 words said, 4 of 5 wanted: (1 + 1.44) P R / (R + 1.44 P)
+    said, wanted = "an axial scan of the liver", "an axial image of the"
+    expected = 2.44 * (4 / 6) * (4 / 5) / (4 / 5 + 1.44 * 4 / 6)
+    assert coco_rouge_l(said, wanted) == pytest.approx(expected) and expected > rouge_l(said, wanted)
+    assert coco_rouge_l(wanted, said) == pytest.approx(2.44 * (4 / 6) * (4 / 5) / (4 / 6 + 1.44 * 4 / 5))
+    assert coco_rouge_l("the the cat", "the cat the") == pytest.approx(2 / 3)  # in order: "the cat" or "the the"
+    assert coco_rouge_l("nothing", "alike") == coco_rouge_l("", "alike") == coco_rouge_l("alike", "") == 0.0
+    assert coco_rouge_l("轴位图像", "轴位图像") == 1.0
 
 
 def test_bleu_is_one_for_equal_texts_in_both_languages() -> None:

@@ -39,3 +39,19 @@ def test_the_promised_power_is_kept() -> None:
         first, second = (draws < win).astype(float), ((draws >= win) & (draws < win + lose)).astype(float)
         found += paired_difference(first, second, clusters, resamples=400, seed=0).differs
     assert found / 200 >= 0.74
+
+
+def test_the_promised_power_is_kept_for_patients_of_unlike_size() -> None:
+    """As above with items of one patient alike by the assumed correlation, and one to twenty items a patient."""
+    rng = np.random.default_rng(2)
+    counts = rng.integers(1, 20, size=40)
+    clusters = np.repeat(np.arange(40), counts).astype(str).tolist()
+    promised = smallest_difference(clusters)
+    win, lose = (promised.discordance + promised.value) / 2, (promised.discordance - promised.value) / 2
+    found = 0
+    for _ in range(400):
+        own, shared = rng.random(len(clusters)), np.repeat(rng.random(40), counts)
+        draws = np.where(rng.random(len(clusters)) < promised.correlation**0.5, shared, own)
+        first, second = (draws < win).astype(float), ((draws >= win) & (draws < win + lose)).astype(float)
+        found += paired_difference(first, second, clusters, resamples=200, seed=0).differs
+    assert found / 400 >= promised.power - 2 * (0.8 * 0.2 / 400) ** 0.5

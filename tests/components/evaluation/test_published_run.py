@@ -84,7 +84,8 @@ def test_published_files_run_from_one_call(settings: Settings, data: Path) -> No
     output = run_published(settings, Wanted("closed_questions", data))
     assert output == Path("artifacts/benchmarks/closed_questions-test")
     metrics = json.loads((output / "scores.json").read_text())
-    (whole,) = (row for row in metrics["scores"] if "/" not in row["benchmark"])
+    whole, calibration = (row for row in metrics["scores"] if "/" not in row["benchmark"])
+    assert (whole["metric"], calibration["metric"]) == ("accuracy", "expected_calibration_error")
     assert (whole["n"], whole["num_patients"]) == (4, 4)
     assert metrics["details"]["published"]["refused"] == {"answer_missing": 1}
     assert metrics["image_minus_blind"]["n"] == 4

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from components.errors import BenchmarkError, CheckpointError
 from components.evaluation.charts import draw_scores
+from components.evaluation.corpus_numbers import read_corpus_numbers
 from components.evaluation.run import METRICS, load_rows, plan, run_evaluate
 from components.evaluation.summary import blind_benchmark, flat_metrics
 from components.model.vlm import save_vlm
@@ -63,21 +64,29 @@ def test_the_stage_keeps_its_contract(world: Settings, fake_run: FakeRun, capsys
     metrics = json.loads(METRICS.read_text())
     gap = metrics["image_minus_blind"]
     assert gap["n"] == 10 and gap["low"] <= gap["value"] <= gap["high"] and gap["few_patients"]
-    whole = {row["benchmark"]: row for row in metrics["scores"] if "/" not in row["benchmark"]}
+    whole = {row["benchmark"]: row for row in reversed(metrics["scores"]) if "/" not in row["benchmark"]}
     assert {name: row["n"] for name, row in whole.items()} == {"boxes": 4, "captions": 3, "closed_questions": 10}
     for row in metrics["scores"]:
-        assert (
-            row["low"] <= row["value"] <= row["high"]
-            and 0 <= row["baseline"] <= 1
-            and len(row["fingerprint"]) == 64
-        )
+        assert row["low"] <= row["value"] <= row["high"] and len(row["fingerprint"]) == 64
+        has_confidence = row["metric"] != "expected_calibration_error"  # the majority answers without one
+        assert 0 <= row["baseline"] <= 1 if has_confidence else row["baseline"] is None
+    assert whole["closed_questions"]["metric"] == "accuracy"  # a benchmark's headline is its first row
+    kept = read_corpus_numbers(Path("artifacts/evaluation"))
+    (calibration,) = (
+        row["value"]
+        for row in metrics["scores"]
+        if (row["benchmark"], row["metric"]) == ("closed_questions", "expected_calibration_error")
+    )
+    assert kept["closed_questions expected_calibration_error"].replicates.value == pytest.approx(
+        calibration, abs=1e-6
+    )
     assert {"closed_questions/modality=CT", "closed_questions/question_type=presence"} <= {
         row["benchmark"] for row in metrics["scores"]
     }
     assert "image minus blind" in capsys.readouterr().out
     assert fake_run.metrics["closed_questions/accuracy"] == whole["closed_questions"]["value"]
-    assert fake_run.artifacts[:3] == ["report.html", "model_card.md", "data_card.md"]
-    assert "pictures/" in fake_run.artifacts[3]
+    assert fake_run.artifacts[:4] == ["report.html", "model_card.md", "data_card.md", "permitted_use.json"]
+    assert "pictures/" in fake_run.artifacts[4]
     written = Path("artifacts/evaluation")
     assert "scores.json: image_minus_blind.value" in (written / "model_card.md").read_text()
     assert "curated: counts.kept" in (written / "data_card.md").read_text()

@@ -14,7 +14,7 @@ from components.evaluation.items import Answer, CorpusMetric, Judged, Judgement
 from components.evaluation.scores import Scoring, image_minus_blind, in_order, make_scores, score_row
 from tests.fakes.items import make_item
 
-BENCHMARK = find_benchmark("closed_questions")
+BENCHMARK = replace(find_benchmark("closed_questions"), corpus_metrics=())
 SCORING = Scoring("f", 50, 0)
 
 
@@ -82,6 +82,37 @@ def test_a_number_of_many_items_has_an_interval_and_may_be_undefined() -> None:
     assert scores["share"].value == pytest.approx(2 / 3) and scores["share"].baseline == pytest.approx(1 / 3)
     assert scores["share"].low < 2 / 3 < scores["share"].high
     assert score_row(scores["auroc"])["value"] is None
+
+
+def test_a_number_of_many_items_has_a_clean_part_and_breakdowns() -> None:
+    share = CorpusMetric(
+        "share", lambda found: sum(row.judgement.scores["accuracy"] for row in found) / len(found)
+    )
+    pairs = CorpusMetric("pairs", lambda found: 0.5 if len(found) > 1 else math.nan)
+    benchmark = replace(BENCHMARK, metrics=(), corpus_metrics=(share, pairs))
+    scoring = replace(SCORING, seen=frozenset({"i2"}))
+    scores = make_scores(benchmark, systems(modality=("CT", "CT", "MR")), scoring)
+    found = {(score.benchmark.partition("/")[2], score.metric): (score.value, score.n) for score in scores}
+    assert found == {
+        ("", "share"): (pytest.approx(2 / 3), 3), ("clean", "share"): (1.0, 2), ("modality=CT", "share"): (1.0, 2),
+        ("modality=MR", "share"): (0.0, 1), ("", "pairs"): (0.5, 3), ("clean", "pairs"): (0.5, 2),
+        ("modality=CT", "pairs"): (0.5, 2),
+    }  # fmt: skip
+    clean = next(score for score in scores if score.benchmark.endswith("/clean"))
+    assert clean.low <= clean.value <= clean.high and clean.baseline == pytest.approx(1 / 2)
+
+
+def test_predictions_keep_what_comparisons_group_by() -> None:
+    facts = ((("age_band", "60s"), ("organ", "lung")), (("sex", "male"), ("task", "Bone")), ())
+    rows = [
+        row
+        for row in predictions_of(BENCHMARK, systems(facts=facts), seen=frozenset({"i1"}))
+        if row.system == "model"
+    ]
+    assert [(row.task, row.organ, row.sex, row.age_band, row.is_seen) for row in rows] == [
+        ("not stated", "lung", "not stated", "60s", False), ("Bone", "not stated", "male", "not stated", True),
+        ("not stated",) * 4 + (False,),
+    ]  # fmt: skip
 
 
 def test_image_minus_blind_pairs_the_items() -> None:

@@ -13,9 +13,11 @@ from components.evaluation.statistics import (
     degrees_of_freedom,
     difference_interval,
     holm,
+    jackknife,
     jackknife_interval,
     mcnemar_exact,
     paired_difference,
+    paired_jackknife,
     robust_error,
     sign_flip_p,
 )
@@ -123,12 +125,27 @@ def test_few_false_differences_among_like_systems() -> None:
     rng = np.random.default_rng(2)
     clusters = np.repeat(np.arange(8), [30, 3, 5, 12, 1, 2, 8, 6]).astype(str).tolist()
     false = 0
-    for _ in range(300):
+    for _ in range(1000):
         lean = np.repeat(rng.normal(0, 0.3, size=8), [30, 3, 5, 12, 1, 2, 8, 6])
         first = (rng.random(len(lean)) < 0.5 + lean / 2).astype(float)
         second = (rng.random(len(lean)) < 0.5 - lean / 2).astype(float)
         false += paired_difference(first, second, clusters, resamples=200, seed=1).differs
-    assert false / 300 <= 0.05
+    assert false / 1000 <= 0.05
+
+
+@pytest.mark.parametrize("patients", [14, 30])
+def test_few_false_differences_where_sign_flips_are_drawn(patients: int) -> None:
+    """As many comparisons as the issue asks for: at most 5 % of 1,000, and so much that chance allows."""
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 20, size=patients)
+    clusters = np.repeat(np.arange(patients), counts).astype(str).tolist()
+    false = 0
+    for _ in range(1000):
+        lean = np.repeat(rng.normal(0, 0.3, size=patients), counts)
+        first = (rng.random(len(lean)) < 0.5 + lean / 2).astype(float)
+        second = (rng.random(len(lean)) < 0.5 - lean / 2).astype(float)
+        false += paired_difference(first, second, clusters, resamples=200, seed=1).differs
+    assert false / 1000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
 
 
 def test_holm_by_hand() -> None:
@@ -142,6 +159,39 @@ def test_a_mean_by_jackknife_is_the_mean_with_its_usual_interval() -> None:
     found = jackknife_interval(values, list("abcd"), lambda rows: float(np.mean(rows)), limits=(0.0, 1.0))
     reach = 3.182446 * np.std(values, ddof=1) / 2
     assert (found.value, found.high) == (pytest.approx(0.475), pytest.approx(0.475 + reach, abs=1e-6))
+
+
+def test_paired_jackknife_of_a_mean_is_the_paired_t_test() -> None:
+    first, second, names = [0.9, 0.7, 0.8, 0.6], [0.2, 0.4, 0.5, 0.1], list("abcd")
+    ours, theirs = (jackknife(values, names, lambda rows: float(np.mean(rows))) for values in (first, second))
+    found, p = paired_jackknife(ours, theirs, width=1.0)
+    gaps = np.array(first) - np.array(second)
+    reach = 3.182446 * gaps.std(ddof=1) / 2
+    assert (found.value, found.low) == (pytest.approx(gaps.mean()), pytest.approx(gaps.mean() - reach, abs=1e-6))
+    t = gaps.mean() / (gaps.std(ddof=1) / 2)
+    density = [(1 + x**2 / 3) ** -2 for x in np.arange(0, t, 1e-4)]  # Student's t with 3 degrees, by its integral
+    assert p == pytest.approx(1 - 2 * sum(density) * 1e-4 * 2 / (math.pi * math.sqrt(3)), abs=1e-3)
+    assert paired_jackknife(ours, ours, width=1.0)[1] == 1.0
+
+
+def test_paired_jackknife_says_nothing_of_too_little() -> None:
+    alone = jackknife([1.0, 0.0], ["a", "a"], lambda rows: float(np.mean(rows)))
+    found, p = paired_jackknife(alone, alone, width=10.0)
+    assert (found.low, found.high, p) == (-10.0, 10.0, 1.0)
+    with pytest.raises(ValueError, match="3 items in 3 groups, 2 in 0"):
+        paired_jackknife(jackknife([1.0] * 3, list("abc"), sum), alone, width=1.0)
+
+
+def test_paired_jackknife_finds_few_false_differences() -> None:
+    rng = np.random.default_rng(4)
+    names = [str(k) for k in range(30)]
+    found = 0
+    for _ in range(200):
+        ours, theirs = (
+            jackknife(rng.normal(size=30).tolist(), names, lambda rows: float(np.std(rows))) for _ in range(2)
+        )
+        found += paired_jackknife(ours, theirs, width=8.0)[1] <= 0.05
+    assert found / 200 <= 0.08
 
 
 def test_what_is_not_defined_has_no_interval() -> None:

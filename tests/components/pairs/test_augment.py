@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from components.pairs.augment import (
     OVER_SHARE,
@@ -16,13 +21,16 @@ from components.pairs.augment import (
     shrink,
 )
 from components.pairs.claims import parse_boxes
+from components.pairs.facts import is_box_sayable
+from components.pairs.generate import TemplateGenerator
 from components.pairs.make import verified, write_pairs
 from components.pairs.surroundings import look_around
+from components.pairs.wording.language import box_text
 from components.records import Pair, Record, pair_from_row
 from components.settings import Augmentation
 from components.tracking.tables import iterate_rows
 from tests.components.pairs.test_make import RECORDS, corpus, write_records
-from tests.fakes.scans import make_scan, make_study, make_text
+from tests.fakes.scans import boxes, make_scan, make_study, make_text, studies
 
 KINDS = ("caption", "region_caption", "percept")
 
@@ -94,14 +102,32 @@ def is_inside(box, outer) -> bool:
     )
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_shrinking_never_leaves_the_box(seed: int) -> None:
-    from random import Random
+@given(boxes(), st.integers(0, 10_000), st.floats(0, 0.25))
+@hypothesis_settings(max_examples=500, deadline=None)
+def test_a_shrunk_box_never_leaves_its_object_not_even_as_it_is_written(box, seed: int, most: float) -> None:
+    outer = tuple(float(np.float32(edge)) for edge in box)
+    inner = shrink(replace(make_scan().regions[0], box=outer), Random(seed), most).box
+    (written,) = parse_boxes(box_text(inner))
+    for found in (inner, written):
+        assert all(found[place] >= outer[place] - 1e-6 for place in (0, 1))
+        assert all(found[place] <= outer[place] + 1e-6 for place in (2, 3))
+    if is_box_sayable(inner):
+        assert written == pytest.approx(inner)
+        assert all(abs(a - b) <= most * (outer[2 + n % 2] - outer[n % 2]) + 0.0101
+                   for n, (a, b) in enumerate(zip(inner, outer, strict=True)))  # fmt: skip
 
-    region = make_scan().regions[0]
-    left, top, right, bottom = shrink(region, Random(seed), 0.25).box
-    assert region.box[0] <= left < right <= region.box[2]
-    assert region.box[1] <= top < bottom <= region.box[3]
+
+@given(studies())
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_is_added_to_a_random_study_reads_back(records: list[Record]) -> None:
+    generator = TemplateGenerator(seed=5, chinese_share=0.4, max_questions=8, max_regions=3)
+    options = {"paraphrase_share": 1.0, "jitter_share": 1.0, "jitter": 0.25, "turns": 3}
+    varied = vary(generator, records, **options)
+    assert {pair.rejected_reason for pairs in varied.values() for pair in pairs} <= {""}
+    for record in records:
+        for pair in varied[record.record_id]:
+            asked = [box for turn in pair.conversations[::2] for box in parse_boxes(turn.value)]
+            assert all(any(is_inside(box, one.box) for one in record.regions) for box in asked)
 
 
 def test_turns_are_grouped_under_one_image() -> None:

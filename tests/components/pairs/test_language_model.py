@@ -1,29 +1,33 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.data.terms import may_reach_third_party
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, TermsDenied
 from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
-from components.pairs.language_model import FORBIDDEN, LanguageModelGenerator
-from components.pairs.make import run_pair, verified
+from components.pairs.language_model import LanguageModelGenerator
+from components.pairs.make import open_generator, run_pair, verified, write_pairs
 from components.pairs.prompts import make_prompt
-from components.pairs.replies import ReplyRefused, find_json, read_reply
+from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel
 from components.pairs.surroundings import look_around
 from components.records import pair_from_row
-from components.settings import LanguageWriter
+from components.settings import LanguageWriter, settings_from
 from components.tracking.tables import iterate_rows
-from tests.components.pairs.test_make import PAIRS, corpus, write_records
+from tests.components.pairs.test_make import PAIRS, RECORDS, corpus, write_records
 from tests.fakes.endpoint import FakeEndpoint
 from tests.fakes.scans import make_scan, make_study
-from tests.fakes.sources import make_card
+from tests.fakes.sources import make_captions_source, make_card, write_card
 
+ROOT = Path(__file__).parents[3]
 KEY = "sk-a-secret-that-no-file-may-hold"
 GOOD = {"caption": "An axial CT image of the abdomen. The liver is visible."}
 LIE = {"caption": "A coronal CT image of the abdomen."}
@@ -175,15 +179,39 @@ class Elsewhere:
         raise AssertionError("the record left this machine")
 
 
-def test_a_source_that_does_not_allow_it_never_reaches_somebody_elses_model(generator, tmp_path) -> None:
-    pairs, _ = write(Elsewhere(), generator, tmp_path, kinds=("caption", "instruct", "percept"), allowed=False)
-    refused = [pair for pair in pairs if pair.rejected_reason]
-    assert {pair.rejected_reason for pair in refused} == {FORBIDDEN}
-    assert {pair.kind for pair in refused} == {"caption", "instruct"}
-    assert {pair.kind for pair in pairs if not pair.rejected_reason} == {"percept"}
-    faithfulness = Faithfulness()
-    faithfulness.add(refused[0])
-    assert faithfulness.scores() == {}
+def test_the_templates_write_all_pairs_of_a_source_that_may_not_reach_somebody_elses_model(
+    generator, tmp_path
+) -> None:
+    kinds = ("caption", "instruct", "percept")
+    pairs, _ = write(Elsewhere(), generator, tmp_path, kinds=kinds, allowed=False)
+    assert {pair.kind for pair in pairs} == set(kinds)
+    assert {pair.generator.name for pair in pairs} == {"templates"}
+    assert not any(pair.rejected_reason for pair in pairs)
+
+
+def settings_with(tmp_path, monkeypatch, denied: str):
+    """Settings that name an endpoint elsewhere, over a source that allows it and one that does not say."""
+    monkeypatch.chdir(tmp_path)
+    for name, answer in (("open_ct", "yes"), ("ward_ct", "not stated")):
+        card = make_captions_source(tmp_path / name)
+        terms = card.terms.model_copy(update={"may_reach_third_party_model": answer})
+        write_card(Path("conf/sources"), card.model_copy(update={"name": name, "terms": terms}))
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["corpus"]["sources"] = ["open_ct", "ward_ct"]
+    raw["pair"] |= {"generator": "language_model", "denied_sources": denied}
+    raw["pair"]["language_model"] |= {"endpoint": "https://api.example.org/v1", "model": "m", "cache": "cache"}
+    return settings_from(raw, where="test")
+
+
+def test_opening_raises_and_names_the_denied_sources_before_a_byte_leaves(tmp_path, monkeypatch) -> None:
+    with pytest.raises(TermsDenied, match="third-party model: ward_ct") as caught:
+        open_generator(settings_with(tmp_path, monkeypatch, "raise"))
+    assert "pair.denied_sources=templates" in str(caught.value)
+
+
+def test_the_setting_leaves_denied_sources_to_the_templates(tmp_path, monkeypatch) -> None:
+    made = open_generator(settings_with(tmp_path, monkeypatch, "templates"))
+    assert made.allowed == {"open_ct": True, "ward_ct": False}
 
 
 def test_only_a_stated_yes_allows_it() -> None:
@@ -223,6 +251,19 @@ def test_only_the_loopback_interface_is_this_machine(address: str, is_here: bool
         ("instruct", '[{"question": "Q?"}]', "reply_schema_invalid"),
         ("caption", '{"caption": "<image> again"}', "reply_holds_markup"),
         ("region_caption", '{"caption": "The liver."}', "region_not_begun_as_asked"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "c", "options": ["a", "b"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a", "a"]}]', "reply_schema_invalid"),
+        ("percept", '[{"question": "Q?", "answer": "a", "options": ["a", "<box>"]}]', "reply_holds_markup"),
+        ("report", '{"findings": "The liver."}', "reply_schema_invalid"),
+        ("report", '{"findings": "The liver.", "impression": ["none"]}', "reply_schema_invalid"),
+        ("text_only", '{"turns": []}', "reply_schema_invalid"),
+        (
+            "text_only",
+            '[{"question": "Q?", "answer": "A."}, {"question": "<image>", "answer": "A."}]',
+            "reply_holds_markup",
+        ),
+        ("comparison", '{"caption": "x"}', "reply_schema_invalid"),
     ],
 )
 def test_a_reply_of_another_shape_has_its_reason(kind: str, text: str, reason: str) -> None:
@@ -233,8 +274,8 @@ def test_a_reply_of_another_shape_has_its_reason(kind: str, text: str, reason: s
 
 def test_json_is_found_among_other_words_and_the_papers_bare_list_is_taken() -> None:
     assert find_json('Sure {smile}:\n```json\n{"caption": "x"}\n```') == {"caption": "x"}
-    assert read_reply("instruct", '[{"question": "Q?", "answer": "A."}]', "en") == [("Q?", "A.")]
-    assert read_reply("region_caption", '{"caption": "该区域显示肝脏。"}', "zh")[0][1].startswith("该区域")
+    assert read_reply("instruct", '[{"question": "Q?", "answer": "A."}]', "en") == [Row("Q?", "A.")]
+    assert read_reply("region_caption", '{"caption": "该区域显示肝脏。"}', "zh")[0].answer.startswith("该区域")
 
 
 def test_a_torn_file_of_the_cache_is_asked_for_again(tmp_path) -> None:
@@ -290,6 +331,76 @@ def test_a_local_transformers_model_answers_the_same_every_time(generator, tmp_p
     assert [pair.rejected_reason for pair in pairs] == ["reply_not_json"]
     with pytest.raises(ConfigError, match="no transformers model"):
         LocalModel(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host/v1", "http://host/v1?api_key=secret", "http://host/#s"]
+)
+def test_an_address_that_holds_a_secret_is_refused_before_it_is_written_down(address: str) -> None:
+    with pytest.raises(ValueError, match="GMAI_LLM_API_KEY alone"):
+        LanguageWriter(endpoint=address, model="tiny")
+
+
+def test_the_key_is_in_no_file_no_log_and_no_run(
+    settings, fake_run, serve, monkeypatch, tmp_path, caplog, capsys
+) -> None:
+    monkeypatch.setenv("GMAI_LLM_API_KEY", KEY)
+    caplog.set_level("DEBUG")
+    server = serve((503, KEY[::-1]), (200, fitting))
+    writer = LanguageWriter(endpoint=server.address, model="tiny", cache="cache", back_off_seconds=0.0)
+    chosen = settings.pair.model_copy(update={"generator": "language_model", "language_model": writer})
+    Path("conf/sources").mkdir(parents=True)
+    monkeypatch.setattr("components.pairs.make.load_cards", lambda names: [])
+    write_records(corpus())
+    settings = settings.model_copy(update={"pair": chosen})
+    run_pair(settings)
+    assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.is_relative_to(tmp_path / "cache") for path in written)
+    shown = [path.read_bytes() for path in written]
+    printed = capsys.readouterr()
+    said = (caplog.text, printed.out, printed.err, repr(vars(fake_run)), repr(settings))
+    shown += [text.encode() for text in said]
+    assert not any(KEY.encode() in text for text in shown)
+
+
+class Slow:
+    """A local model that takes its time and counts."""
+
+    is_third_party, asked = False, 0
+
+    def __init__(self, name: str = "slow") -> None:
+        self.name = name
+
+    def complete(self, prompt, *, seed):
+        self.asked += 1
+        time.sleep(0.02)
+        return Reply("text", 1, 1)
+
+
+def test_the_same_prompt_at_once_is_asked_and_written_once(tmp_path) -> None:
+    model = RememberingModel(Slow(), tmp_path)
+    prompt = make_prompt("caption", _scene(), language="en")
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: model.complete(prompt, seed=1), range(24)))
+    assert (model.model.asked, len(set(replies))) == (1, 1)
+    assert (model.usage.asked, model.usage.remembered) == (1, 23)
+    other = RememberingModel(Slow("another"), tmp_path)
+    other.complete(prompt, seed=1)
+    assert other.usage.asked == 1, "another model's reply was taken"
+
+
+def test_several_requests_at_once_keep_the_order_and_the_bill(settings, serve, generator, tmp_path) -> None:
+    write_records(corpus())
+    found = []
+    for workers in (1, 4):
+        remembering = RememberingModel(endpoint(serve((200, fitting))), tmp_path / str(workers))
+        options = LanguageWriter(model="tiny", prompt_price=1.0)
+        writer = LanguageModelGenerator(remembering, generator, allowed={}, options=options)
+        out = tmp_path / f"out{workers}"
+        write_pairs(RECORDS, out, writer, kinds=("caption", "instruct"), shard_bytes=1 << 20, workers=workers)
+        found.append(([path.read_bytes() for path in sorted(out.iterdir())], writer.bill()))
+    assert found[0] == found[1]
 
 
 def test_the_stage_writes_what_it_cost_and_how_faithful_it_was(

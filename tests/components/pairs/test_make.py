@@ -238,3 +238,20 @@ def test_the_page_is_self_contained_and_shows_refused_pairs_first() -> None:
     assert "<b>1</b>" not in page
     assert '<rect x="0.1" y="0.2" width="0.4"' in page
     assert not any(word in page for word in ("http://", "https://", "<script"))
+
+
+def test_the_preview_leaves_out_a_source_whose_pictures_may_not_leave(tmp_path) -> None:
+    from dataclasses import replace
+
+    from components.pairs.preview import write_preview
+    from tests.fakes.tables import make_corpus, write_corpus
+
+    records, pairs = make_corpus()
+    other = {record.record_id for record in records[::2]}
+    records = [replace(r, source="ward") if r.record_id in other else r for r in records]
+    pairs = [replace(p, source="ward") if p.record_id in other else p for p in pairs]
+    root = write_corpus(tmp_path, records, pairs)
+    page = write_preview(root / "records", root / "curated", tmp_path / "all.html").read_text()
+    assert "ward ·" in page and "fake ·" in page
+    page = write_preview(root / "records", root / "curated", tmp_path / "some.html", without={"ward"}).read_text()
+    assert "ward ·" not in page and "fake ·" in page and "data:image/png;base64," in page

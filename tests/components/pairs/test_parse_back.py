@@ -220,13 +220,17 @@ def refused(records: list[Record], generator: TemplateGenerator) -> list[tuple[s
 @given(studies())
 @hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_templates_never_contradict_a_random_annotation(records: list[Record]) -> None:
-    generator = TemplateGenerator(seed=len(records), chinese_share=0.5, max_questions=12, max_regions=4)
+    generator = TemplateGenerator(
+        seed=len(records), chinese_share=0.5, max_questions=12, max_regions=4, writes=("report", "text_only")
+    )
     assert refused(records, generator) == []
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_templates_never_contradict_a_study(seed: int) -> None:
-    generator = TemplateGenerator(seed=seed, chinese_share=0.5, max_questions=12, max_regions=4)
+    generator = TemplateGenerator(
+        seed=seed, chinese_share=0.5, max_questions=12, max_regions=4, writes=("report", "text_only")
+    )
     assert refused(make_study(), generator) == []
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from components.errors import QualityError
+from components.quality import check
 from components.quality.check import (
     count_values,
     failing_pairs,
@@ -205,3 +206,13 @@ def test_an_engine_that_cannot_judge_is_an_error() -> None:
     judge = make_judge(SUITE[:1], key="pair_id", with_great=True)
     with pytest.raises(QualityError, match="could not judge pair_id_filled"):
         judge(pd.DataFrame({"other": ["x"]}))
+
+
+def test_a_store_elsewhere_gets_no_pictures_that_may_not_leave(settings, fake_run, monkeypatch) -> None:
+    write_corpus(settings.work_root, *make_corpus(), rejected=12)
+    fake_run.keeps_here = False
+    monkeypatch.setattr(check, "withheld_sources", lambda run, cards: frozenset(["fake"]))
+    run_check(settings)
+    assert "data:image/png;base64," in (settings.work_root / "checked" / "report.html").read_text()
+    assert fake_run.artifacts == ["results.json"] and fake_run.tags["gmai.pictures_withheld"] == "fake"
+    assert "passed" in fake_run.texts["report.html"] and "base64," not in fake_run.texts["report.html"]

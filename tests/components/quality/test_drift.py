@@ -11,17 +11,23 @@ import pyarrow as pa
 import pytest
 
 from components.errors import DataError, QualityError
+from components.quality import check as quality_check
 from components.quality.check import read_profile, run_check
 from components.quality.drift import (
     EDGES,
     PROFILE,
+    REFUSED,
     Drift,
     accept_corpus,
     drift_between,
+    is_same_choice,
     load_profile,
+    offer_profile,
     stability,
     text_lengths,
 )
+from components.records import Pair
+from components.settings import Settings, load_settings
 from tests.fakes.tables import make_corpus, write_corpus
 
 CHECKED = Path("artifacts/checked")
@@ -67,6 +73,18 @@ def test_a_profile_counts_every_pair_and_image_once_a_column(settings) -> None:
     assert "brightness" not in profile  # an index of before has none
 
 
+def test_a_profile_read_in_parts_is_that_of_the_whole(settings, monkeypatch) -> None:
+    records, pairs = make_corpus()
+    root = write_corpus(Path("artifacts"), records, pairs)
+    whole = read_profile(root / "curated")
+    sizes = []
+    seen = quality_check.profile_of_pairs
+    monkeypatch.setattr(quality_check, "PROFILE_ROWS", 3)
+    monkeypatch.setattr(quality_check, "profile_of_pairs", lambda part: sizes.append(len(part)) or seen(part))
+    assert read_profile(root / "curated") == whole
+    assert max(sizes) == 3 and sum(sizes) == len(pairs)
+
+
 def test_the_stage_writes_a_profile_and_the_next_corpus_is_compared_with_the_accepted(settings, fake_run) -> None:
     records, pairs = make_corpus()
     write_corpus(Path("artifacts"), records, pairs)
@@ -78,16 +96,71 @@ def test_the_stage_writes_a_profile_and_the_next_corpus_is_compared_with_the_acc
     assert load_profile() == load_profile(CHECKED / PROFILE)
     moved = [replace(pair, language="zh") if n % 2 else pair for n, pair in enumerate(pairs)]
     write_corpus(Path("artifacts"), records, moved)
-    run_check(settings)
+    run_check(with_check(settings, max_drift=0.0))
     results = json.loads((CHECKED / "results.json").read_text())
     assert results["passed"]
     assert results["drift"]["language"] > 0.25
     page = (CHECKED / "report.html").read_text()
     assert "Drift since the accepted corpus" in page
     assert '<td class="bad">moved</td>' in page
-    strict = settings.model_copy(update={"check": settings.check.model_copy(update={"max_drift": 0.25})})
-    with pytest.raises(QualityError, match=r"drift \(\d of \d+\): language"):
-        run_check(strict)
+
+
+def with_check(settings: Settings, **changes: float) -> Settings:
+    return settings.model_copy(update={"check": settings.check.model_copy(update=changes)})
+
+
+def of_these_sources(settings: Settings, pairs: list[Pair]) -> Settings:
+    named = tuple(sorted({pair.source for pair in pairs}))
+    return settings.model_copy(update={"corpus": settings.corpus.model_copy(update={"sources": named})})
+
+
+def test_a_shifted_batch_of_the_same_sources_stops_by_default_until_it_is_accepted(settings, fake_run) -> None:
+    records, pairs = make_corpus()
+    settings = of_these_sources(settings, pairs)
+    write_corpus(Path("artifacts"), records, pairs)
+    run_check(settings)
+    accept_corpus(CHECKED)
+    run_check(settings)  # the accepted corpus itself has no drift
+    assert not REFUSED.exists()
+    before = (CHECKED / PROFILE).read_bytes()
+    moved = [replace(pair, language="zh") if n % 2 else pair for n, pair in enumerate(pairs)]
+    write_corpus(Path("artifacts"), records, moved)
+    with pytest.raises(QualityError, match=r"drift \(\d of \d+\): language [^;]*\n") as stopped:
+        run_check(settings)
+    assert "gmai accept-corpus" in str(stopped.value)
+    assert (CHECKED / PROFILE).read_bytes() == before
+    accept_corpus(CHECKED)
+    assert not REFUSED.exists()
+    run_check(settings)
+    assert load_profile() == load_profile(CHECKED / PROFILE)
+
+
+def test_another_rules_failure_offers_nothing_to_accept(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    offer_profile({"kind": {"vqa": 1}}, {"drift"}, path=path)
+    assert load_profile(path) == {"kind": {"vqa": 1}}
+    offer_profile({"kind": {"vqa": 2}}, {"drift", "boxes_valid"}, path=path)
+    assert not path.exists()
+
+
+def test_a_corpus_of_other_sources_was_chosen_and_one_that_lost_a_source_was_not() -> None:
+    accepted = {"source": {"chest": 9, "eye": 1, "none": 0}}
+    same, grown, lost = (
+        {"source": counts} for counts in ({"chest": 5, "eye": 2}, {"chest": 5, "new": 1}, {"chest": 5})
+    )
+    assert is_same_choice(accepted, same, ["chest", "eye", "unread"])
+    assert not is_same_choice(accepted, grown, ["chest", "eye", "new"])
+    assert is_same_choice(accepted, lost, ["chest", "eye"])  # nothing of it is left: drift
+    assert not is_same_choice(accepted, lost, ["chest"])  # taken off the list
+
+
+def test_the_committed_profile_is_of_the_committed_sources() -> None:
+    root = Path(__file__).parents[3]
+    chosen = load_settings(root / "params.yaml")
+    accepted = load_profile(root / "metrics" / "accepted_profile.json")
+    assert accepted is not None
+    assert is_same_choice(accepted, accepted, chosen.corpus.sources)
+    assert chosen.check.max_drift == 0.25
 
 
 def test_a_torn_profile_is_not_taken_for_none(tmp_path: Path) -> None:

@@ -173,3 +173,29 @@ def project_gates():
     import yaml
 
     return yaml.safe_load((Path(__file__).parents[3] / "conf/promotion/default.yaml").read_text())["gates"]
+
+
+MEANT_TO_SELL = replace(POLICY, intended_use="commercial")
+
+
+@pytest.mark.parametrize(
+    ("policy", "use", "result"),
+    [
+        (POLICY, {"commercial_use": "no"}, "passed"),
+        (POLICY, {}, "passed"),
+        (MEANT_TO_SELL, {"commercial_use": "yes"}, "passed"),
+        (MEANT_TO_SELL, {"commercial_use": "no"}, "failed"),
+        (MEANT_TO_SELL, {"commercial_use": "not stated"}, "failed"),
+        (MEANT_TO_SELL, {}, "failed"),
+    ],
+)
+def test_a_model_is_used_as_the_terms_of_its_sources_allow(policy, use, result) -> None:
+    candidate = replace(GOOD, permitted_use=use, sources=("a", "b"))
+    finding = found("permitted_use", candidate=candidate, policy=policy)
+    assert finding.result == result
+    assert "missing evidence" in found("permitted_use", policy=MEANT_TO_SELL).reason
+
+
+def test_the_finding_says_what_the_sources_allow() -> None:
+    candidate = replace(GOOD, permitted_use={"commercial_use": "no"}, sources=("a", "b"))
+    assert "commercial use: no, by the terms of 2 sources" in found("permitted_use", candidate=candidate).reason

@@ -11,6 +11,8 @@ from components.registry.ledger import LEDGER, read_ledger
 from components.registry.promotion import (
     champion_at,
     history,
+    judge,
+    policy_from,
     promote_version,
     rollback_champion,
     run_register,
@@ -212,3 +214,15 @@ def test_the_ledger_survives_in_the_store(project) -> None:
 def test_stand_in_stage_is_like_the_real_one(project) -> None:
     make_stage(project, "evaluate", Path("artifacts/evaluation"), inputs=[])
     assert evidences.evaluated_digest(Path("artifacts/evaluation"), last_model(project))
+
+
+def test_a_version_says_what_the_terms_of_its_sources_allow_and_a_commercial_policy_refuses_it(project) -> None:
+    run_register(project)
+    registry = open_registry(project)
+    tags = registry.alias("champion").tags
+    assert tags["gmai.permitted_use.commercial_use"] == "no" and tags["gmai.trained_on"] == "some_ct"
+    recalled = evidences.recall_evidence(registry, registry.alias("champion"))
+    assert recalled.permitted_use["commercial_use"] == "no" and recalled.sources == ("some_ct",)
+    policy = policy_from(project.promotion.model_copy(update={"intended_use": "commercial"}))
+    verdict = judge(registry, recalled, policy, resamples=10, seed=0)
+    assert verdict.outcome == "REJECT" and "meant for commercial use" in verdict.reasons()

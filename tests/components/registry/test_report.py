@@ -20,7 +20,8 @@ SCORE = {
     "baseline": 0.4,
 }
 ROW = {"stage": "ingest", "output": "artifacts/records", "digest": "a" * 64, "run_id": "run1", "gaps": ("<lost>",)}
-EVIDENCE = Evidence(DIGEST, {}, scores=(SCORE,), lineage=(ROW,))
+BARE = {**SCORE, "metric": "expected_calibration_error", "baseline": None, "high": None}
+EVIDENCE = Evidence(DIGEST, {}, scores=(SCORE, BARE), lineage=(ROW,))
 VERDICT = Verdict(
     "HOLD",
     (Finding("beats_blind", "failed", "low is <0", {}, "HOLD"), Finding("integrity", "passed", "3 files")),
@@ -39,6 +40,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows() -> None:
         "against champion version 3",
         "closed (accuracy)",
         "[0.500, 0.700]",
+        "[0.500, none]",
         "&lt;lost&gt;",
         "run1",
     ):

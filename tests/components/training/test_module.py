@@ -107,6 +107,27 @@ def test_each_step_is_logged_once_with_its_learning_rate(vlm, packs_folder, proc
     assert {step for step, _ in module.seen} == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("fault", ["rate", "state"])
+def test_an_optimiser_off_its_schedule_or_not_fresh_is_refused(fault, vlm, packs_folder, processor, monkeypatch):
+    configure = StageModule.configure_optimizers
+
+    def spoiled(module):
+        made = configure(module)
+        optimizer = made["optimizer"]
+        if fault == "rate":
+            optimizer.param_groups[-1]["lr"] *= 1.01
+        else:
+            parameter = optimizer.param_groups[0]["params"][0]
+            optimizer.state[parameter]["step"] = torch.zeros(())
+            monkeypatch.setattr(optimizer, "step", lambda closure: closure())
+        return made
+
+    monkeypatch.setattr(StageModule, "configure_optimizers", spoiled)
+    wanted = "learning rates at step 0" if fault == "rate" else "not fresh"
+    with pytest.raises(TrainingError, match=wanted):
+        fit(vlm, stage(), packs_folder, processor, steps=1)
+
+
 def test_two_runs_give_the_same_bytes(packs_folder, processor):
     def final():
         vlm = compose_vlm(tiny_model(), "unused", seed=5)

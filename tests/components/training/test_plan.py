@@ -46,6 +46,15 @@ def test_the_papers_forecast_is_printed_with_what_it_stands_on(paper, capsys):
     assert "4 x 8 of A100-80G" in printed and "published sizes x ratios" in printed
 
 
+def test_a_mixture_of_sources_that_nobody_knows_is_not_planned(paper):
+    mixture = paper.recipe.mixtures["alignment"]
+    wrong = mixture.model_copy(update={"sources": {**mixture.sources, "mimic_cxr": 0.3}})
+    mixtures = {**paper.recipe.mixtures, "alignment": wrong}
+    changed = paper.model_copy(update={"recipe": paper.recipe.model_copy(update={"mixtures": mixtures})})
+    with pytest.raises(ConfigError, match="'mimic_cxr'; near matches: mimic_cxr_r2gen"):
+        make_plan(changed)
+
+
 def test_without_checkpointing_activations_the_last_stage_is_refused(paper):
     speed = paper.training.speed.model_copy(update={"activation_checkpointing": False})
     training = paper.training.model_copy(update={"speed": speed})

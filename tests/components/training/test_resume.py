@@ -1,23 +1,37 @@
 """Exact resume: the same packs at the same steps and the same final bytes, whatever stopped the stage before."""
 
+import json
 import os
 import random
+import shutil
 import signal
+from collections import Counter
+from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
 from components.errors import Diverged
+from components.model.vlm import part_of
+from components.settings.recipe import VisionInitialisation
+from components.tracking import stage as stage_module
 from components.tracking.runs import TAG_STAGE, StageRun
 from components.tracking.stage import read_manifest
 from components.tracking.store import open_store
+from components.tracking.tables import read_table
 from components.training import launch
-from components.training.continuation import REQUEUE, open_shelf
-from components.training.guard import DivergenceGuard
+from components.training.checkpoint import Shelf
+from components.training.continuation import open_shelf
+from components.training.datamodule import IGNORE
+from components.training.interruption import REQUEUE, SIGNALS
+from components.training.module import StageModule
+from components.training.order import PackOrder
 from components.training.resume import random_state, restore_random_state
+from components.training.stages import num_steps
 from drills.kill_training import STAGE, make_packs, outcome, tiny_settings
 
 STEPS = 14
@@ -111,25 +125,176 @@ def test_one_mlflow_run_whatever_ended_it_before(settings, undisturbed, monkeypa
     assert outcome(settings)["seen"][-1][0] == STEPS - 1
 
 
-def test_a_bad_pack_is_left_out_after_going_back(settings, monkeypatch):
-    judged = DivergenceGuard.check
+def with_training(settings, **changes):
+    return settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
+
+
+def test_a_bad_pack_alone_is_left_out_after_going_back_and_its_pairs_are_on_record(settings, monkeypatch):
+    """A micro-batch of two packs, one of them with a loss that is not a number whenever it comes."""
+    losses_of = StageModule.losses_of
     bad: list[str] = []
 
-    def check(guard, value, *, step, stage, packs):
-        if step == 8 and not bad:
-            bad.extend(packs)
-        judged(guard, float("nan") if packs == tuple(bad) else value, step=step, stage=stage, packs=packs)
+    def poisoned(module, batch):
+        losses, nothing = losses_of(module, batch)
+        if module.trainer.training and module.global_step == 8 and not bad:
+            bad.append(batch.pack_ids[1])
+        rows = (batch.labels != IGNORE).nonzero()[:, 0]
+        chosen = torch.tensor([batch.pack_ids[row] in bad for row in rows.tolist()], dtype=torch.bool)
+        return losses.masked_fill(chosen, float("nan")), nothing
 
-    monkeypatch.setattr(DivergenceGuard, "check", check)
-    with pytest.raises(Diverged):
+    monkeypatch.setattr(StageModule, "losses_of", poisoned)
+    settings = with_training(settings, micro_batch=2, validate_batches=0)
+    with pytest.raises(Diverged) as error:
         launch.run_train(settings, STAGE)
+    assert error.value.packs == tuple(bad) and len(bad) == 1
     guard = settings.training.guard.model_copy(update={"rollbacks": 1})
-    training = settings.training.model_copy(update={"guard": guard})
-    launch.run_train(settings.model_copy(update={"training": training}), STAGE)
-    assert read_manifest(settings.work_root / "models" / STAGE)["details"]["skipped_packs"] == bad
+    launch.run_train(with_training(settings, guard=guard), STAGE)
+    packs = read_table(settings.work_root / "packs" / "alignment" / "train").to_pylist()
+    pairs = next(row["pair_ids"] for row in packs if row["pack_id"] == bad[0])
+    skipped = {bad[0]: {"reason": "loss is nan at step 8", "pairs": pairs, "rollback": 1}}
+    assert pairs and read_manifest(settings.work_root / "models" / STAGE)["details"]["skipped_packs"] == skipped
+    (run,) = stage_runs(settings)
+    kept = open_store(settings).client.download_artifacts(run.info.run_id, "skipped_packs.json")
+    assert json.loads(Path(kept).read_text()) == skipped
     seen = outcome(settings)["seen"]
     assert {step for step, _ in seen} == set(range(STEPS))
     assert bad[0] not in {pack for step, pack in seen if step >= 5}
+    assert len([pack for step, pack in seen if step == 8]) == 1
+
+
+def ask(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+def calls_first(monkeypatch, target, name, act):
+    """Call `act` at the first call of a function, then the function."""
+    function = getattr(target, name)
+    done: list[int] = []
+
+    def first(*arguments, **named):
+        if not done:
+            done.append(1)
+            act()
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(target, name, first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (launch, "quieten"),
+        (stage_module, "_known_before"),  # the hashing of what the stage reads
+        (launch, "load_start"),
+        (launch, "_initialise_vision"),
+        (StageModule, "configure_optimizers"),  # inside fit, before the first step
+        (StageModule, "validation_step"),
+        (launch, "check_frozen"),
+        (launch, "save_vlm"),
+    ],
+)
+def test_a_signal_where_no_step_runs_leaves_at_once_with_the_code_to_run_again(
+    target, name, number, settings, undisturbed, monkeypatch
+):
+    wanted = dict(expected(settings, undisturbed))
+    shutil.rmtree(settings.work_root / "models", ignore_errors=True)
+    if name == "_initialise_vision":
+        monkeypatch.setattr(launch, name, lambda *_: None)
+        settings = initialised(settings)
+    handlers = [signal.getsignal(each) for each in SIGNALS]
+    with monkeypatch.context() as patch:
+        calls_first(patch, target, name, lambda: ask(number))
+        with pytest.raises(SystemExit) as stop:
+            launch.run_train(settings, STAGE)
+    assert stop.value.code == REQUEUE
+    assert [signal.getsignal(each) for each in SIGNALS] == handlers
+    assert {run.info.status for run in stage_runs(settings)} <= {"KILLED", "FINISHED"}
+    assert not list(Path().rglob("hpc_ckpt*")) and not (settings.work_root / "models" / STAGE).exists()
+    launch.run_train(settings, STAGE)
+    assert outcome(settings)["seen"] == wanted["seen"]
+    if name != "_initialise_vision":
+        assert outcome(settings) == wanted
+
+
+def initialised(settings):
+    """The stage with a contrastive initialisation of its fresh tower."""
+    row = settings.recipe.stages[STAGE].model_copy(
+        update={"initialise_vision": VisionInitialisation(
+            steps=2, batch_size=8, learning_rate=1e-3, warmup_steps=1, weight_decay=0.0
+        )}
+    )  # fmt: skip
+    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"stages": {STAGE: row}})})
+
+
+def test_a_signal_in_the_last_step_keeps_its_checkpoint(settings, undisturbed, monkeypatch):
+    wanted = dict(expected(settings, undisturbed))
+    with monkeypatch.context() as patch:
+        at_step(patch, STEPS - 1, ask)
+        with pytest.raises(SystemExit) as stop:
+            launch.run_train(settings, STAGE)
+    assert stop.value.code == REQUEUE
+    shelf = open_shelf(settings, STAGE)
+    assert shelf.newest() == shelf.path_of(STEPS)
+    launch.run_train(settings, STAGE)
+    assert outcome(settings) == wanted
+
+
+def test_lightning_neither_requeues_a_slurm_job_nor_sets_a_handler(settings, monkeypatch):
+    for name, value in {"NTASKS": "1", "JOB_NAME": "gmai", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    trainer = launch.make_trainer(settings, steps=1, label="t")
+    environment = trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment) and not environment.auto_requeue
+    before = [signal.getsignal(number) for number in SIGNALS]
+    trainer._signal_connector.register_signal_handlers()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_stage_goes_on_after_its_initialisation_without_making_it_again(settings, monkeypatch):
+    """Frozen weights are in no folder the stage starts from: the checkpoint keeps them too."""
+    settings = initialised(settings)
+    row = settings.recipe.stages[STAGE].model_copy(update={"trains": ("projector",)})
+    recipe = settings.recipe.model_copy(update={"stages": {STAGE: row}})
+    settings = settings.model_copy(update={"recipe": recipe})
+    made: list[int] = []
+
+    def initialise(vlm, *_):
+        made.append(1)
+        with torch.no_grad():
+            for name, parameter in vlm.named_parameters():
+                if part_of(name) == "vision":
+                    parameter.mul_(1.25)
+
+    monkeypatch.setattr(launch, "_initialise_vision", initialise)
+    launch.run_train(settings, STAGE)
+    wanted = outcome(settings)
+    for step in (0, 7):
+        with monkeypatch.context() as patch:
+            at_step(patch, step, ask)
+            with pytest.raises(SystemExit):
+                launch.run_train(settings, STAGE)
+    launch.run_train(settings, STAGE)
+    assert len(made) == 2 and outcome(settings) == wanted
+
+
+@pytest.mark.parametrize("stop", [3, 11])
+def test_checkpoints_written_beside_the_training_lose_nothing(stop, settings, undisturbed, monkeypatch):
+    wanted = dict(expected(settings, undisturbed))
+    checkpoint = settings.training.checkpoint.model_copy(update={"asynchronous": True, "every_steps": 1})
+    beside = with_training(settings, checkpoint=checkpoint)
+    threads: set[str] = set()
+    put = Shelf._put
+    monkeypatch.setattr(Shelf, "_put", lambda *given: (threads.add(current_thread().name), put(*given)))
+    with monkeypatch.context() as patch:
+        at_step(patch, stop, ask)
+        with pytest.raises(SystemExit):
+            launch.run_train(beside, STAGE)
+    shelf = open_shelf(settings, STAGE)
+    assert shelf.newest() == shelf.path_of(stop + 1)
+    launch.run_train(beside, STAGE)
+    assert outcome(settings) == wanted and not shelf.stage_folder.exists()
+    assert threads and all(name.startswith("checkpoint") for name in threads)
 
 
 def test_other_settings_do_not_go_on_from_a_checkpoint_and_say_so(settings, monkeypatch, capfd):
@@ -141,32 +306,71 @@ def test_other_settings_do_not_go_on_from_a_checkpoint_and_say_so(settings, monk
     assert "other settings" in capfd.readouterr().err
 
 
-class Numbers(Dataset):
-    def __len__(self):
-        return 40
-
-    def __getitem__(self, index):
-        return index
-
-
-def packs_of_steps(world, *, start=0, per_step=8):
+def packs_of_steps(world, *, packs, passes=1, start=0, per_step=8):
     """The packs each optimiser step reads from a position on, over all ranks."""
-    lists = []
-    for rank in range(world):
-        sampler = StatefulDistributedSampler(Numbers(), num_replicas=world, rank=rank, shuffle=True, seed=3)
-        sampler.set_epoch(2)
-        sampler.load_state_dict({"yielded": start // world})
-        lists.append(list(sampler))
-    each = per_step // world
+    steps = num_steps(packs, packs_per_step=per_step, epochs=passes, max_steps=0)
+    orders = [
+        PackOrder(range(packs), num_replicas=world, rank=rank, seed=3, total=steps * per_step, start=start)
+        for rank in range(world)
+    ]
+    lists, each = [list(order) for order in orders], per_step // world
+    assert {len(order) for order in orders} == {steps * each}
     return [
         sorted(pack for part in lists for pack in part[step * each : (step + 1) * each])
-        for step in range(len(lists[0]) // each)
+        for step in range(steps - start // per_step)
     ]
 
 
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 @pytest.mark.parametrize("done", [0, 8, 24])
-def test_any_number_of_ranks_goes_on_with_the_same_packs_a_step(world, done):
-    whole = packs_of_steps(1)
-    assert packs_of_steps(world, start=done) == whole[done // 8 :]
-    assert sorted(pack for step in whole for pack in step) == list(range(40))
+@pytest.mark.parametrize("packs", [40, 41, 43])
+def test_any_number_of_ranks_goes_on_with_the_same_packs_a_step_and_reads_none_twice(packs, done, world):
+    whole = packs_of_steps(1, packs=packs)
+    assert packs_of_steps(world, packs=packs, start=done) == whole[done // 8 :]
+    read = [pack for step in whole for pack in step]
+    assert len(read) == len(set(read)) == 40
+
+
+@pytest.mark.parametrize("world", [1, 2, 8])
+@pytest.mark.parametrize("packs", [41, 43])
+def test_passes_follow_without_a_seam_each_with_every_pack_once(packs, world):
+    steps = packs_of_steps(world, packs=packs, passes=8)
+    assert len(steps) == packs and {len(step) for step in steps} == {8}
+    assert Counter(pack for step in steps for pack in step) == dict.fromkeys(range(packs), 8)
+    across = packs // 8  # the step in which the first pass runs out
+    first = Counter(pack for step in steps[:across] for pack in step) + Counter(steps[across])
+    assert len(first) == packs and sum(first.values()) == (across + 1) * 8
+
+
+def test_a_pass_is_in_the_order_of_torchs_own_sampler():
+    order = PackOrder(range(41), num_replicas=1, rank=0, seed=3, total=82)
+    passes = []
+    for epoch in (0, 1):
+        sampler = StatefulDistributedSampler(range(41), num_replicas=1, rank=0, shuffle=True, seed=3)
+        sampler.set_epoch(epoch)
+        passes.extend(sampler)
+    assert list(order) == passes
+
+
+def test_a_stage_of_odd_packs_reads_each_once_a_pass_however_often_it_is_stopped(settings, monkeypatch, capfd):
+    def row(**changes):
+        recipe = settings.recipe
+        stage = recipe.stages[STAGE].model_copy(update=changes)
+        return settings.model_copy(update={"recipe": recipe.model_copy(update={"stages": {STAGE: stage}})})
+
+    packs = read_table(settings.work_root / "packs" / "alignment" / "train").column("pack_id").to_pylist()
+    odd = row(packs_per_step=5, epochs=2.0, max_steps=0)
+    steps, left = divmod(2 * len(packs), 5)
+    assert left
+    with monkeypatch.context() as patch:
+        at_step(patch, len(packs) // 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            launch.run_train(odd, STAGE)
+    launch.run_train(odd, STAGE)
+    seen = outcome(odd)["seen"]
+    assert [step for step, _ in seen] == [step for step in range(steps) for _ in range(5)]
+    counts = Counter(pack for _, pack in seen)
+    assert (
+        set(counts) == set(packs) and sum(counts.values()) == 2 * len(packs) - left and max(counts.values()) == 2
+    )
+    assert f"the last {left} are left out" in capfd.readouterr().err

@@ -6,6 +6,7 @@ from components.settings import Recipe
 from components.training.stages import (
     check_frozen,
     check_gradients,
+    check_rates,
     find_stage,
     learning_rate_factor,
     num_steps,
@@ -28,7 +29,7 @@ def test_an_unknown_stage_lists_the_rows_there_are():
 
 @pytest.mark.parametrize(
     ("packs", "epochs", "limit", "steps"),
-    [(100, 1.0, 0, 25), (101, 1.0, 0, 26), (100, 2.0, 30, 30), (1, 0.1, 0, 1)],
+    [(100, 1.0, 0, 25), (101, 1.0, 0, 25), (102, 2.0, 0, 51), (100, 2.0, 30, 30), (1, 0.1, 0, 1), (10, 0.7, 0, 1)],
 )
 def test_steps_are_passes_over_the_packs_cut_at_the_limit(packs, epochs, limit, steps):
     assert num_steps(packs, packs_per_step=4, epochs=epochs, max_steps=limit) == steps
@@ -43,6 +44,13 @@ def test_the_learning_rate_warms_up_then_falls_to_zero():
 
 def test_a_constant_schedule_stays():
     assert learning_rate_factor(80, steps=100, warmup_ratio=0.1, schedule="constant") == 1.0
+
+
+def test_learning_rates_must_be_the_schedules_group_by_group():
+    check_rates([1e-3, 0.1 * 3], [1e-3, 0.3], step=4, stage="s")
+    for found in ([1e-3, 0.31], [1e-3], [0.3, 1e-3]):
+        with pytest.raises(TrainingError, match="learning rates at step 4"):
+            check_rates(found, [1e-3, 0.3], step=4, stage="s")
 
 
 def hashes(**values):

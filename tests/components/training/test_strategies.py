@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,7 @@ def single(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "port"), [("ddp", 29611), ("fsdp2", 29612)])
 def test_two_processes_give_the_losses_of_one(strategy, port, single, tmp_path):
-    (tmp_path / "artifacts").mkdir()
-    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+    linked(tmp_path, single)
     done = train(tmp_path, strategy, 2, port)
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(tmp_path) == pytest.approx(losses(single), abs=2e-5)
@@ -88,28 +88,91 @@ def test_two_processes_give_the_losses_of_one(strategy, port, single, tmp_path):
     assert all(torch.allclose(ours[name], theirs[name], atol=5e-4) for name in ours)
 
 
+def linked(folder, single):
+    """A folder of its own with the packs of the single run."""
+    (folder / "artifacts").mkdir()
+    (folder / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+
+
+def agrees_with(folder, single):
+    """Say whether a run's losses and packs are the single one's, and it was one run of MLflow's."""
+    assert losses(folder) == pytest.approx(losses(single), abs=2e-5)
+    assert packs_a_step(folder) == packs_a_step(single)
+    assert stage_runs(folder) == 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("strategy", "port"), [("ddp", 29613), ("fsdp2", 29614)])
-def test_two_processes_stop_together_and_one_process_can_go_on(strategy, port, single, tmp_path):
-    (tmp_path / "artifacts").mkdir()
-    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
-    stopped = train(tmp_path, strategy, 2, port, stop_at=5)
+@pytest.mark.parametrize(
+    ("before", "after", "port"),
+    [
+        (("ddp", 2), ("auto", 1), 29613),
+        (("ddp", 2), ("fsdp2", 1), 29614),
+        (("auto", 1), ("fsdp2", 2), 29618),
+        (("fsdp2", 2), ("auto", 1), 29619),
+        (("fsdp2", 2), ("fsdp2", 1), 29620),
+    ],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_stage_goes_on_under_another_strategy_and_number_of_processes(before, after, port, single, tmp_path):
+    linked(tmp_path, single)
+    stopped = train(tmp_path, *before, port, stop_at=5)
     assert stopped.returncode != 0
-    done = train(tmp_path, "auto", 1, 0) if strategy == "ddp" else train(tmp_path, strategy, 2, port)
+    done = train(tmp_path, *after, port + 20)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "step-00000006" in done.stderr
-    assert losses(tmp_path) == pytest.approx(losses(single), abs=2e-5)
-    assert packs_a_step(tmp_path) == packs_a_step(single)
-    # One process is another layout and so another execution; two processes started twice are one.
-    assert stage_runs(tmp_path) == (2 if strategy == "ddp" else 1)
+    agrees_with(tmp_path, single)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "port"), [("ddp", 29621), ("fsdp2", 29622)])
+def test_a_loss_that_is_not_a_number_on_one_rank_ends_all_together(strategy, port, single, tmp_path):
+    """Without rollbacks an error that names the pack; with one, all leave to be run again, and it is left out."""
+    linked(tmp_path, single)
+    started = time.monotonic()
+    failed = train(tmp_path, strategy, 2, port, POISON_RANK="1", POISON_STEP="3")
+    assert failed.returncode != 0 and time.monotonic() - started < 60
+    assert failed.stderr.count("loss is nan at step 3") >= 1 and not (tmp_path / "artifacts" / "models").exists()
+    left = train(tmp_path, strategy, 2, port, POISON_RANK="1", POISON_STEP="3", ROLLBACKS="1")
+    assert left.returncode != 0 and "left out from now on" in left.stderr, left.stderr[-2000:]
+    done = train(tmp_path, strategy, 2, port, ROLLBACKS="1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    manifest = json.loads((tmp_path / "artifacts" / "models" / STAGE / "manifest.json").read_text())
+    ((pack, row),) = manifest["details"]["skipped_packs"].items()
+    assert row["reason"] == "loss is nan at step 3" and row["pairs"]
+    assert pack in packs_a_step(single)[3] and pack not in packs_a_step(tmp_path)[3]
+    assert stage_runs(tmp_path) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "port"),
+    [
+        ({"precision": "bf16-mixed", "speed": {"activation_checkpointing": True}}, 29623),
+        ({"row": {"adapters": {"language": {"rank": 2, "alpha": 8.0, "layers": ["q_proj", "down_proj"]}}}}, 29624),
+        ({"row": {"trains": ["projector"]}, "speed": {"cache_features": True}}, 29625),
+    ],
+    ids=["mixed_recomputed", "adapters", "cached"],
+)
+def test_fsdp2_gives_the_losses_of_one_process_with_every_other_option(changes, port, single, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, strategy, devices in zip(folders, ("auto", "fsdp2"), (1, 2), strict=True):
+        folder.mkdir()
+        linked(folder, single)
+        done = train(folder, strategy, devices, port, CHANGES=json.dumps(changes))
+        assert done.returncode == 0, done.stderr[-3000:]
+    near = 0.05 if "precision" in changes else 2e-5
+    assert losses(folders[1]) == pytest.approx(losses(folders[0]), abs=near)
+    assert packs_a_step(folders[1]) == packs_a_step(folders[0])
+    ours, theirs = weights(folders[1]), weights(folders[0])
+    assert set(ours) == set(theirs)
+    assert all(torch.allclose(ours[name], theirs[name], atol=2e-2 if near > 1e-3 else 5e-4) for name in ours)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [15, 10], ids=["SIGTERM", "SIGUSR1"])
 def test_a_signal_to_the_whole_group_spares_the_loading_processes(number, single, tmp_path):
     """Schedulers signal every process of a job; the trainer still takes its checkpoint and leaves with 75."""
-    (tmp_path / "artifacts").mkdir()
-    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+    linked(tmp_path, single)
     group = {"WORKERS": "2", "STOP_GROUP": "yes", "STOP_SIGNAL": str(number)}
     stopped = train(tmp_path, "auto", 1, 0, stop_at=5, **group)
     assert stopped.returncode == REQUEUE, stopped.stderr[-2000:]
@@ -119,15 +182,15 @@ def test_a_signal_to_the_whole_group_spares_the_loading_processes(number, single
 
 
 @pytest.mark.slow
-def test_two_processes_killed_once_and_started_twice_more_leave_one_run(single, tmp_path):
+@pytest.mark.parametrize(("strategy", "port"), [("ddp", 29615), ("fsdp2", 29626)])
+def test_two_processes_killed_once_and_started_twice_more_leave_one_run(strategy, port, single, tmp_path):
     """2 ranks x 2 retries x 1 kill: one run, finished, every step's every metric in it once."""
-    (tmp_path / "artifacts").mkdir()
-    (tmp_path / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
-    killed = train(tmp_path, "ddp", 2, 29615, stop_at=5, STOP_SIGNAL="9", STOP_RANK="0")
+    linked(tmp_path, single)
+    killed = train(tmp_path, strategy, 2, port, stop_at=5, STOP_SIGNAL="9", STOP_RANK="0")
     assert killed.returncode != 0 and not (tmp_path / "artifacts" / "models" / STAGE).exists()
-    stopped = train(tmp_path, "ddp", 2, 29616, stop_at=6)
+    stopped = train(tmp_path, strategy, 2, port + 40, stop_at=6)
     assert stopped.returncode != 0 and "step-00000004" in stopped.stderr
-    done = train(tmp_path, "ddp", 2, 29617)
+    done = train(tmp_path, strategy, 2, port + 60)
     assert done.returncode == 0, done.stderr[-3000:]
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         query = "select status from runs join tags using (run_uuid) where tags.key = 'gmai.stage' and value = ?"

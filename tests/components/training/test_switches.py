@@ -1,5 +1,7 @@
 """Each switch leaves the losses as they are on the plain path; adapters end in a plain checkpoint."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -28,9 +30,12 @@ SWITCHES = [
 COMPILED = {"compile": True}  # a minute of compiling: its test is slow
 
 
-def losses_of_run(tracked, monkeypatch, *, trains, speed):
-    settings = tiny_settings(steps=6, every=0, workers=0, speed=speed, row={"trains": list(trains)})
+def losses_of_run(tracked, monkeypatch, *, trains, speed, steps=6, feature_layer=None, **changes):
+    settings = tiny_settings(steps=steps, every=0, workers=0, speed=speed, row={"trains": list(trains)}, **changes)
     settings = settings.model_copy(update={"tracking": tracked.tracking})
+    if feature_layer:
+        vision = settings.model.vision.model_copy(update={"feature_layer": feature_layer})
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"vision": vision})})
     if not settings.work_root.is_dir():
         make_packs(settings)
     points: list[dict[str, float]] = []
@@ -99,7 +104,7 @@ def test_an_image_is_encoded_once_and_a_restart_encodes_none(tmp_path, vlm, proc
         return compute
 
     def cache(**changes):
-        return FeatureCache(tmp_path, pixels, **{"tower": "t", "preprocessing": "p", **changes})
+        return FeatureCache(tmp_path, pixels, recipe={"tower": "t", "preprocessing": "p", **changes})
 
     first = cache()
     once = first.features([3, 0, 3], encode([3, 0, 3]))
@@ -111,13 +116,35 @@ def test_an_image_is_encoded_once_and_a_restart_encodes_none(tmp_path, vlm, proc
     assert asked == [0]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"feature_layer": -1}, {"feature_layer": -2}),
+        ({"precision": "bf16-mixed"}, {"precision": "32-true"}),
+        ({"speed": {"attention": "matrix_products"}}, {}),
+    ],
+    ids=["layer", "precision", "attention"],
+)
+def test_features_of_another_layer_or_precision_are_not_taken_for_these(before, after, tracked, monkeypatch):
+    def losses(changes, **speed):
+        speed = {**changes.get("speed", {}), **speed}
+        changes = {**changes, "trains": ("projector",), "steps": 2, "speed": speed}
+        return losses_of_run(tracked, monkeypatch, **changes)[0]
+
+    stale = losses(before, cache_features=True)
+    plain = losses(after)
+    assert losses(after, cache_features=True) == plain
+    assert "attention" in str(before) or stale != plain
+    assert len(list(Path("var/features").iterdir())) == 2
+
+
 def test_a_cache_that_was_cut_off_goes_on_from_what_is_whole(tmp_path):
     pixels = np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3)
-    cache = FeatureCache(tmp_path, pixels, tower="t", preprocessing="p")
+    cache = FeatureCache(tmp_path, pixels, recipe={"tower": "t"})
     cache.features([0, 1], lambda places: torch.tensor([[[float(place)]] for place in places]))
     with (cache.folder / "index.jsonl").open("a") as handle:
         handle.write('{"names": ["half')
-    again = FeatureCache(tmp_path, pixels, tower="t", preprocessing="p")
+    again = FeatureCache(tmp_path, pixels, recipe={"tower": "t"})
     found = again.features([0, 1, 2], lambda places: torch.tensor([[[9.0 + place]] for place in places]))
     assert found.flatten().tolist() == [0.0, 1.0, 11.0] and again.computed == 1
 
@@ -173,6 +200,16 @@ def test_only_adapters_learn_and_they_end_in_plain_weights(vlm):
     assert torch.allclose(adapted, merged, atol=1e-5)
     after = part_hashes(vlm.named_parameters(), part_of)
     assert after["language"] != before["language"] and after["vision"] == before["vision"]
+
+
+@pytest.mark.parametrize("trains", [("projector",), ALL], ids=len)
+def test_a_stage_trains_in_pure_bfloat16(trains, tracked, monkeypatch):
+    losses, points, settings = losses_of_run(
+        tracked, monkeypatch, trains=trains, speed={}, precision="bf16-true", samples=1
+    )
+    plain, _, _ = losses_of_run(tracked, monkeypatch, trains=trains, speed={})
+    assert losses == pytest.approx(plain, abs=0.2) and losses != plain
+    assert "loss_kind/percept" in {name for point in points for name in point}
 
 
 def test_a_layer_that_is_not_there_is_refused(vlm):

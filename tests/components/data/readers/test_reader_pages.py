@@ -17,7 +17,7 @@ SHARED = (
     "annotation_files", "boxes", "image", "markup", "mask_codes", "outlines", "path_classes", "paths",
     "pictures", "segments", "spreadsheet", "tables",
 )  # fmt: skip
-REASON = re.compile(r'(?:Refused\(|fault=|return None, |DataError\(f?|Rejection\([^\n]*, )"([a-z]+_[a-z_]+)')
+REASON = re.compile(r'(?:Refused\(|fault=|return None, |DataError\(f?|Rejection\([^\n]*, )"([a-z]+_[a-z0-9_]+)')
 TABLE_FAULT = re.compile(r'_fault\("([a-z_]+)"')
 
 

@@ -139,3 +139,9 @@ def test_an_empty_text_file_says_that_the_picture_shows_no_object(tmp_path):
     records, refused = read_all(tmp_path, card)
     assert [record.regions for record in records] == [()]
     assert refused == []
+
+
+def test_a_line_said_twice_is_one_object(tmp_path):
+    (record,), refused = read_all(tmp_path, make_yolo(tmp_path, 2 * "0 0.375 0.35 0.25 0.3\n"))
+    assert len(record.regions) == 1 and record.region_vocabulary == ("cyst",)
+    assert reasons(refused) == [("images/train/a.png#line/2", "annotation_repeated")]
