@@ -155,10 +155,11 @@ def sources(
 @source.command("add")
 def source_add(folder: Annotated[Path, typer.Argument(help="the data set's files")]) -> None:
     """Look at a folder and write the skeleton of its card."""
-    from components.data.skeleton import write_skeleton
+    from components.data.skeleton import card_name, write_skeleton
 
+    path, name = write_skeleton(folder), card_name(folder)
     typer.echo(
-        f"{write_skeleton(folder)}: fill in what says FILL IN, then gmai source check {folder.resolve().name}"
+        f"{path}: fill in what says FILL IN, put the files below data/{name}/, then gmai source check {name}"
     )
 
 

@@ -130,3 +130,21 @@ def test_32_devices_reach_the_papers_step() -> None:
     assert devices == 32
     for stage in settings.recipe.stages.values():
         assert stage.packs_per_step % (devices * settings.training.micro_batch) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("nosuch=1", "Could not override 'nosuch'"),
+        ("model=nosuch", "Could not find 'model/nosuch', Available options in 'model': default"),
+        ("modle=tiny", "did you mean model"),
+        ("=", "Could not override ''"),
+        ("seed=${nosuch}", "nosuch"),
+        ("seed={", "does not compose"),
+    ],
+)
+def test_an_override_that_fits_nothing_is_told_in_one_line(override, told):
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert told in caught.value.what
+    assert [word for word in ("\n", "search path", "use +") if word in caught.value.what] == []

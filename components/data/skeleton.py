@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from components.data.catalog import CARDS, card_files
-from components.data.folder_look import Guess, look_at
+from components.data.folder_look import look_at
+from components.data.guess import Guess
 from components.errors import DuplicateDataset
 from components.records import DEPARTMENTS, MODALITIES, TASKS
 from components.tracking.commit import write_bytes
@@ -40,7 +41,6 @@ body_part: # FILL IN: in plain words, or "not stated"
 language: en
 """
 TAIL = """\
-split: {rule: fixed, default: train} # or shares of patients, or globs of the publisher's own parts
 tolerance: 0.05
 num_samples: 0
 notes: "" # what is ambiguous, and how it was resolved
@@ -52,13 +52,18 @@ def write_skeleton(folder: Path, cards: Path = CARDS) -> Path:
 
     Raises DuplicateDataset when there is a card of this name; DataError when no reader fits the files.
     """
-    name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "source"
+    name = card_name(folder)
     known = card_files(cards)
     if name in known:
         raise DuplicateDataset(f"there is a card named {name!r}", where=str(known[name]), fix="rename the folder")
     path = cards / f"{name}.yaml"
     write_bytes(path, skeleton_text(name, look_at(folder)).encode())
     return path
+
+
+def card_name(folder: Path) -> str:
+    """Return the name of a folder's card: `my_set_v2` of `My Set (v2)`."""
+    return re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "source"
 
 
 def skeleton_text(name: str, guess: Guess) -> str:
@@ -69,7 +74,8 @@ def skeleton_text(name: str, guess: Guess) -> str:
     )  # fmt: skip
     middle = _yaml({"reader": guess.reader, "options": guess.options, "patient": guess.patient})
     who = "# the line above is a guess: see patient in docs/sources.md\n"
-    return head + middle + who + TAIL + _label_map(guess)
+    split = "# the publisher's parts by their folders; or shares of patients\n" + _yaml({"split": guess.split})
+    return head + middle + who + split + TAIL + _label_map(guess)
 
 
 def _label_map(guess: Guess) -> str:

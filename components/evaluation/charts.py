@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.exams import MODEL
+from components.evaluation.items import YES_NO
 from components.evaluation.metrics_choice import Bin, calibration_bins, calibration_gap
 from components.records import Prediction
 
@@ -45,7 +46,7 @@ def confusion(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
 
 def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw values with intervals, majority and blind as marks, as PNG."""
-    figure, axes = _figure(8.0, 0.8 + 0.32 * len(rows))
+    figure, axes = _figure(8.0, max(2.0, 0.8 + 0.32 * len(rows)))  # the legend's four lines need their place
     places = [len(rows) - index for index in range(len(rows))]
     values = [row["value"] for row in rows]
     low = [max(0.0, row["value"] - row["low"]) for row in rows]
@@ -103,10 +104,18 @@ def draw_confusion(pairs: Sequence[tuple[str, str]]) -> bytes:
     for (row, column), count in np.ndenumerate(table):
         if count:
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7)
-    axes.set_xticks(range(len(answers)), [name[:18] for name in answers], fontsize=7, rotation=40, ha="right")
-    axes.set_yticks(range(len(golds)), [name[:18] for name in golds], fontsize=7)
+    axes.set_xticks(
+        range(len(answers)), [_drawable(name) for name in answers], fontsize=7, rotation=40, ha="right"
+    )
+    axes.set_yticks(range(len(golds)), [_drawable(name) for name in golds], fontsize=7)
     axes.set(xlabel="answered", ylabel="gold")
     return _png(figure)
+
+
+def _drawable(name: str) -> str:
+    """Cut a name to a label's length; Chinese yes and no in words, for the charts' font has no such signs."""
+    words = {chinese: f"{english} (zh)" for chinese, english in zip(YES_NO["zh"], YES_NO["en"], strict=True)}
+    return words.get(name, name)[:18]
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

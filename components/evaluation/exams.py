@@ -20,9 +20,9 @@ from components.records import NOT_STATED, Box, Prediction, pair_from_row
 from components.tracking.tables import iterate_rows
 
 MODEL, BLIND, TEXT_ONLY, MAJORITY, RANDOM = "model", "blind", "text_only", "majority", "random"
-STATED_FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
 IMAGE_MARK = re.compile(r"<image>\n?")
 PICTURELESS = (TEXT_ONLY, MAJORITY, RANDOM)
+FACTS = ("task", "organ", "sex", "age_band")  # breakdowns that a prediction keeps beside its own
 NO_TRAINING_PART = "first option (no training part)"
 
 
@@ -138,7 +138,7 @@ def _predictions(exam: Exam, row: Judged, asked: Ask, *, system: str) -> Iterato
                 record_ids=asked.images, language=item.language, department=item.department,
                 confidence=round(answer.confidence, 6),
                 is_seen=None if exam.seen is None else item.item_id in exam.seen,
-                **{name: item.fact(name) for name in STATED_FACTS},
+                **{name: item.fact(name) for name in FACTS},
             )  # fmt: skip
 
 

@@ -167,8 +167,7 @@ def plan_published(settings: Settings, wanted: Wanted) -> Asked:
     loaded, exam, pictures = _choose(settings, wanted, benchmark, loaded)
     exam.data = digest_json([loaded.digest, digest_pictures(pictures)])
     not_checked = _why_not_checked(settings, model)
-    if not not_checked:
-        exam.seen = frozenset(_items_seen(settings, asked=exam, loaded=loaded, pictures=pictures))
+    exam.seen = None if not_checked else frozenset(_items_seen(settings, exam, loaded, pictures))
     return Asked(loaded, exam, pictures, model, not_checked)
 
 
@@ -228,15 +227,16 @@ def _log(settings: Settings, run: StageRun, scratch: Path, output: Path, examine
     )
 
 
-def _items_seen(settings: Settings, *, asked: Exam, loaded: Loaded, pictures: Pictures) -> set[str]:
+def _items_seen(settings: Settings, exam: Exam, loaded: Loaded, pictures: Mapping[str, bytes]) -> set[str]:
     """Find the items of which training saw a picture, an altered copy of one, a patient or 13 words."""
     records, curated = settings.work_root / "records", settings.work_root / "curated"
     known: Seen = pictures_trained_on(records, curated)
-    mine = replace(loaded, pictures=pictures.places)  # of the pictures that nobody is shown nothing is known
-    names = seen_pictures(mine, known.pixels, known.perceptual, bits=known.bits)
+    shown = {name for item in exam.items for name in item.record_ids}
+    asked = replace(loaded, pictures={name: loaded.pictures[name] for name in shown})
+    names = seen_pictures(asked, known.pixels, known.perceptual, bits=known.bits)
     names |= copies_seen(pictures, records, curated, index=Path(settings.curate.index))
-    shown = {item.item_id for item in asked.items if names.intersection(item.record_ids)}
-    return shown | words_seen(asked.items, curated) | patients_seen(asked.items, curated)
+    touched = {item.item_id for item in exam.items if names.intersection(item.record_ids)}
+    return touched | words_seen(exam.items, curated) | patients_seen(exam.items, curated)
 
 
 def _origin(asked: Asked) -> dict[str, object]:

@@ -65,7 +65,7 @@ def in_order(scores: Iterable[Score]) -> list[Score]:
 def _of_metric(name: str, metric: str, table: Systems, scoring: Scoring) -> Iterator[Score]:
     yield _score(name, metric, table, scoring)
     clean = clean_items(table[MODEL], scoring.seen)
-    if clean:
+    if clean:  # checked: the row stands there even where nothing was seen
         yield _score(f"{name}/{CLEAN}", metric, _part(table, clean), scoring)
     for column in BREAKDOWNS:
         scores = [
@@ -92,7 +92,7 @@ def _of_corpus_metric(name: str, metric: CorpusMetric, systems: Systems, scoring
 
 
 def clean_items(rows: Sequence[Judged], seen: Collection[str] | None) -> set[str]:
-    """Return the ids of items of which training saw nothing; none where that could not be looked up (None)."""
+    """Return the ids of items that show nothing of training; none when that was not checked (None)."""
     return set() if seen is None else {row.item.item_id for row in rows} - set(seen)
 
 

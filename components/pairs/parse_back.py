@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from components.pairs.claims import BoxClaim, Claim, Claims, Relation, parse_boxes, read_claims
 from components.pairs.facts import COUNTED_BY, absent_labels, present_labels
-from components.pairs.glossary import BODY_PART_CHOICES, body_regions
+from components.pairs.glossary import BODY_PART_CHOICES, body_regions, chinese_term
 from components.pairs.knowledge import home_of, sayable
 from components.pairs.lexicon import COMPARED, MORE, SENTENCE_END, find_labels
 from components.pairs.two_images import parts_of
@@ -55,7 +55,8 @@ def known_of(record: Record) -> Known:
     for region in record.regions:
         sides[region.label].add(region.side)
     counted = record.regions_complete and record.fact("annotation") == COUNTED_BY
-    words = " . ".join((record.text, record.body_part, *(value for _, value in record.facts)))
+    stated = [word for _, value in record.facts for word in (value, chinese_term(value))]  # 经食管 holds 食管
+    words = " . ".join((record.text, record.body_part, *stated))
     spoken = [find_labels(words, language) for language in ("en", "zh")]
     return Known(
         record.modality, record.plane, record.body_part,

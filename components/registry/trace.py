@@ -146,9 +146,13 @@ def _traced(
 
 
 def find_record(folder: Path, record_id: str) -> dict[str, str]:
-    """Return a record's text columns; DataError naming near ids when there is none."""
+    """Return a record's text columns; DataError naming near ids when there is none, or no record at all."""
     import pyarrow.dataset as datasets
 
+    if not any(folder.rglob("part-*.parquet")):
+        raise DataError(
+            "nothing is ingested here, so no record can be traced", where=str(folder), fix="gmai ingest"
+        )
     table = datasets.dataset([str(path) for path in shards_below(folder)])
     columns = [name for name in RECORD_COLUMNS if name in table.schema.names]
     found = table.to_table(columns=columns, filter=datasets.field("record_id") == record_id).to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,33 @@ def settings_from(raw: dict[str, Any], *, where: str) -> Settings:
 
 
 def compose(overrides: list[str], *, folder: Path = Path("conf")) -> dict[str, Any]:
-    """Compose conf/ with Hydra and return plain values; ConfigError when Hydra refuses."""
+    """Compose conf/ with Hydra and return plain values; ConfigError, with near names, when Hydra refuses."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     try:
         with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
             composed = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
-    except HydraException as error:
-        raise ConfigError(f"conf/ does not compose: {error}", where=str(folder), fix="ls conf/*") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        told = _in_one_line(str(error)) + _near_names(overrides, folder)
+        raise ConfigError(f"conf/ does not compose: {told}", where=str(folder), fix="ls conf/*") from error
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}
+
+
+def _in_one_line(told: str) -> str:
+    """Put Hydra's words into one line, without its search path and its advice to add keys that nobody declared."""
+    told = told.partition("Config search path:")[0]
+    lines = (line.strip() for line in told.splitlines())
+    return ", ".join(line for line in lines if line and "use +" not in line).replace(":,", ":")
+
+
+def _near_names(overrides: list[str], folder: Path) -> str:
+    """Name what an override that fits nothing may have meant: a group of conf/ or a section of the settings."""
+    known = {*Settings.model_fields, *(path.name for path in folder.iterdir() if path.is_dir())}
+    names = (override.partition("=")[0].lstrip("+~").partition(".")[0] for override in overrides)
+    near = [match for name in names if name not in known for match in difflib.get_close_matches(name, known, n=2)]
+    return f"; did you mean {', '.join(near)}?" if near else ""

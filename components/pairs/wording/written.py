@@ -24,8 +24,8 @@ ENGLISH_SHAPES: dict[str, tuple[str, ...]] = {
         "In the {place} part of the image lies {thing}.", "{thing} is seen in the {place} part of the image.",
     ),
     "report_share": (
-        "It takes up about {share} % of the image.", "Its area is about {share} % of the image.",
-        "It covers about {share} % of the view.", "About {share} % of the image belongs to it.",
+        "This is about {share} % of the image.", "That accounts for about {share} % of the image.",
+        "The area is about {share} % of the image.", "About {share} % of the image is covered by this.",
     ),
     "report_absent": (
         "No evidence of {things}.", "There is no sign of {things}.", "{things} cannot be seen.",

@@ -7,7 +7,8 @@ import pytest
 
 from components.data.card import load_card
 from components.data.catalog import reader_names
-from components.data.folder_look import look_at, pair_templates
+from components.data.folder_look import look_at
+from components.data.guess_scans import pair_templates
 from components.data.skeleton import write_skeleton
 from components.errors import CardInvalid, DataError, DatasetMissing, DuplicateDataset
 from tests.fakes.formats_labels import (
@@ -30,10 +31,10 @@ FILLED = {
     ("maker", "reader", "labels"),
     [
         (make_folders, "folder_classes", None),
-        (make_one_label_table, "label_table", ()),
+        (make_one_label_table, "label_table", None),
         (make_voc, "voc_xml", ("polyp",)),
         (make_coco, "coco", ("polyp", "cyst", "never used")),
-        (make_yolo, "yolo", ()),
+        (make_yolo, "yolo", ("polyp", "cyst")),
         (make_masks, "mask_images", ()),
         (make_nifti_source, "nifti_cases", ("3", "5")),
     ],

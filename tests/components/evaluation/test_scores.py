@@ -109,11 +109,8 @@ def test_a_number_of_many_items_has_a_clean_part_and_breakdowns() -> None:
 
 def test_predictions_keep_what_comparisons_group_by() -> None:
     facts = ((("age_band", "60s"), ("organ", "lung")), (("sex", "male"), ("task", "Bone")), ())
-    rows = [
-        row
-        for row in predictions_of(replace(exam_of(BENCHMARK), seen=frozenset({"i1"})), systems(facts=facts))
-        if row.system == "model"
-    ]
+    exam = replace(exam_of(BENCHMARK), seen=frozenset({"i1"}))
+    rows = [row for row in predictions_of(exam, systems(facts=facts)) if row.system == "model"]
     assert [(row.task, row.organ, row.sex, row.age_band, row.is_seen) for row in rows] == [
         ("not stated", "lung", "not stated", "60s", False), ("Bone", "not stated", "male", "not stated", True),
         ("not stated",) * 4 + (False,),

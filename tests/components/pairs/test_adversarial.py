@@ -144,6 +144,14 @@ def test_a_denial_works_forward_or_backward_and_never_both() -> None:
     assert denied("no \x00", [], "en") == frozenset()
 
 
+def test_a_stated_view_that_holds_an_organs_name_is_no_invented_organ() -> None:
+    from tests.fakes.scans import make_scan
+
+    heart = make_scan(modality="Ultrasound", body_part="heart", facts=(("view", "transesophageal"),))
+    assert reasons("投照体位为经食管。", language="zh", record=heart) == ()
+    assert reasons("可见食管。", language="zh", record=make_scan()) == ("label_not_annotated",)
+
+
 @pytest.mark.parametrize("said", ["The tumour is visible.", "No tumour is seen."])
 def test_a_wider_word_means_the_annotated_thing(said: str) -> None:
     from components.records import Region

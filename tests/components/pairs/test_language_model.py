@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -362,32 +360,6 @@ def test_the_key_is_in_no_file_no_log_and_no_run(
     said = (caplog.text, printed.out, printed.err, repr(vars(fake_run)), repr(settings))
     shown += [text.encode() for text in said]
     assert not any(KEY.encode() in text for text in shown)
-
-
-class Slow:
-    """A local model that takes its time and counts."""
-
-    is_third_party, asked = False, 0
-
-    def __init__(self, name: str = "slow") -> None:
-        self.name = name
-
-    def complete(self, prompt, *, seed):
-        self.asked += 1
-        time.sleep(0.02)
-        return Reply("text", 1, 1)
-
-
-def test_the_same_prompt_at_once_is_asked_and_written_once(tmp_path) -> None:
-    model = RememberingModel(Slow(), tmp_path)
-    prompt = make_prompt("caption", _scene(), language="en")
-    with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda _: model.complete(prompt, seed=1), range(24)))
-    assert (model.model.asked, len(set(replies))) == (1, 1)
-    assert (model.usage.asked, model.usage.remembered) == (1, 23)
-    other = RememberingModel(Slow("another"), tmp_path)
-    other.complete(prompt, seed=1)
-    assert other.usage.asked == 1, "another model's reply was taken"
 
 
 def test_several_requests_at_once_keep_the_order_and_the_bill(settings, serve, generator, tmp_path) -> None:

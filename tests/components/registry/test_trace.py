@@ -7,7 +7,7 @@ from rich.console import Console
 
 from components.errors import DataError
 from components.registry.promotion import run_register
-from components.registry.trace import print_trace, trace_on_disk, trace_record, tree_of
+from components.registry.trace import find_record, print_trace, trace_on_disk, trace_record, tree_of
 from components.tracking.stage import read_manifest
 
 RECORD = {"record_id": "r1", "source": "s", "source_path": "s/f.nii", "split": "train"}
@@ -90,3 +90,9 @@ def test_a_registered_projects_record_is_followed_to_its_versions(project, capsy
 def test_an_unknown_record_is_answered_with_near_ones(project) -> None:
     with pytest.raises(DataError, match="no record 'record001'; near: .*record0001"):
         print_trace(project, "record001")
+
+
+def test_before_anything_is_ingested_that_is_what_is_told(tmp_path) -> None:
+    with pytest.raises(DataError, match="nothing is ingested here") as caught:
+        find_record(tmp_path / "records", "NOPE")
+    assert caught.value.fix == "gmai ingest"
