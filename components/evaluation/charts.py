@@ -46,7 +46,9 @@ def confusion(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
 
 def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw values with intervals, majority and blind as marks, as PNG."""
-    figure, axes = _figure(8.0, max(2.0, 0.8 + 0.32 * len(rows)))  # the legend's four lines need their place
+    names = [f"{row['benchmark']} {row['metric']}" for row in rows]
+    width = max(8.0, 5.0 + 0.06 * max(map(len, names), default=0))  # inches; a letter of 7 points takes 0.06
+    figure, axes = _figure(width, max(2.0, 0.8 + 0.32 * len(rows)))  # the legend's four lines need their place
     places = [len(rows) - index for index in range(len(rows))]
     values = [row["value"] for row in rows]
     low = [max(0.0, row["value"] - row["low"]) for row in rows]
@@ -62,7 +64,7 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
         label = "majority" if name == "baseline" else name.replace("_", " ")
         across, down = [value for value, _ in seen], [place for _, place in seen]
         axes.plot(across, down, mark, color=colour, label=label, clip_on=False)
-    axes.set_yticks(places, [f"{row['benchmark']} {row['metric']}" for row in rows], fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
     axes.set_xlim(0, max([1.0, *values]))
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))  # beside the bars, over none of them
     return _png(figure)
