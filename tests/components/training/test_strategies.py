@@ -1,6 +1,7 @@
 """Two processes on the CPU give what one gives: DDP and FSDP2, the same losses, weights and packs."""
 
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from tests.fakes.models import tiny_model
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tests" / "fakes" / "train_tiny.py"
 STEPS = 10
+LIMIT_SECONDS = 90
 
 
 def cluster(**changes):
@@ -43,8 +45,15 @@ def train(folder, strategy, devices, port, *, stop_at=-1, **more):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices), "--master-port",
                 str(port)] if devices > 1 else [sys.executable]  # fmt: skip
     command = [*launcher, str(SCRIPT), strategy, str(devices), str(STEPS)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False,
-                          start_new_session=True)  # fmt: skip
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True) as process:  # fmt: skip
+        try:
+            out, said = process.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:  # ranks that wait for each other for ever: torchrun ends them
+            process.terminate()
+            process.communicate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, said)
 
 
 def losses(folder):
@@ -131,7 +140,10 @@ def test_a_loss_that_is_not_a_number_on_one_rank_ends_all_together(strategy, por
     started = time.monotonic()
     failed = train(tmp_path, strategy, 2, port, POISON_RANK="1", POISON_STEP="3")
     assert failed.returncode != 0 and time.monotonic() - started < 60
-    assert failed.stderr.count("loss is nan at step 3") >= 1 and not (tmp_path / "artifacts" / "models").exists()
+    assert (
+        failed.stderr.count("loss is nan at step 3") >= 1
+        and not (tmp_path / "artifacts" / "models" / STAGE).exists()
+    )
     left = train(tmp_path, strategy, 2, port, POISON_RANK="1", POISON_STEP="3", ROLLBACKS="1")
     assert left.returncode != 0 and "left out from now on" in left.stderr, left.stderr[-2000:]
     done = train(tmp_path, strategy, 2, port, ROLLBACKS="1")
@@ -141,6 +153,18 @@ def test_a_loss_that_is_not_a_number_on_one_rank_ends_all_together(strategy, por
     assert row["reason"] == "loss is nan at step 3" and row["pairs"]
     assert pack in packs_a_step(single)[3] and pack not in packs_a_step(tmp_path)[3]
     assert stage_runs(tmp_path) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speed", [{}, {"cache_features": True}], ids=["plain", "cached"])
+def test_a_sharded_rank_with_text_alone_takes_part_in_what_the_others_gather(speed, single, tmp_path):
+    """The ranks gather the same pieces in the same order, whatever each one's micro-batch holds."""
+    linked(tmp_path, single)
+    changes = json.dumps({"row": {"trains": ["projector"]}, "speed": speed})
+    done = train(tmp_path, "fsdp2", 2, 29627, CHANGES=changes, TEXT_RANK="1", TEXT_STEP="4")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert packs_a_step(tmp_path) == packs_a_step(single)
+    assert all(math.isfinite(loss) for loss in losses(tmp_path).values())
 
 
 @pytest.mark.slow
