@@ -34,7 +34,9 @@ NUM_IMAGES = 24
 QUESTIONS = (("Which colour is it?", "red"), ("Is it a scan?", "no"), ("How large is it?", "sixteen squared"))
 
 
-def tiny_settings(*, steps: int, every: int, workers: int, micro_batch: int = 1, **changes: Any) -> Any:
+def tiny_settings(
+    *, steps: int, every: int, workers: int, micro_batch: int = 1, asynchronous: bool = False, **changes: Any
+) -> Any:
     """Settings of one tiny stage, in the current folder."""
     from components.settings import compose, settings_from
 
@@ -44,7 +46,8 @@ def tiny_settings(*, steps: int, every: int, workers: int, micro_batch: int = 1,
     row |= {"initialise_vision": None, "learning_rate": 3e-3, "mixture": "alignment"}
     raw["recipe"]["stages"] = {STAGE: {**row, **changes.pop("row", {})}}
     raw["training"] |= {"workers": workers, "micro_batch": micro_batch, "precision": "32-true"}
-    raw["training"]["checkpoint"] = {"root": "var/checkpoints", "every_steps": every, "keep": 2}
+    keeping = {"root": "var/checkpoints", "every_steps": every, "keep": 2, "asynchronous": asynchronous}
+    raw["training"]["checkpoint"] = keeping
     raw["cluster"] |= {"threads": 1} | changes.pop("cluster", {})
     raw["model"]["max_length"] = 120
     raw["training"] |= changes
@@ -192,7 +195,9 @@ def train_under_fire(settings: Any, folder: Path, generator: random.Random, *, k
         print(f"kill {found.kills}: {made} steps, newest checkpoint {newest}", file=sys.stderr)
 
 
-def run_drill(*, kills: int, steps: int, workers: int, seed: int, root: Path) -> dict[str, Any]:
+def run_drill(
+    *, kills: int, steps: int, workers: int, seed: int, root: Path, asynchronous: bool = False
+) -> dict[str, Any]:
     """Run the drill below `root` with so many loading processes; return tries, lost and the steps of both runs."""
     import components.training.launch  # noqa: F401  (loaded once, before the forks)
 
@@ -202,7 +207,8 @@ def run_drill(*, kills: int, steps: int, workers: int, seed: int, root: Path) ->
         folder = root / f"{name}-{workers}"
         folder.mkdir()
         os.chdir(folder)
-        settings = tiny_settings(steps=steps, every=5, workers=workers)
+        beside = asynchronous and name == "killed"
+        settings = tiny_settings(steps=steps, every=5, workers=workers, asynchronous=beside)
         make_packs(settings)
         found = train_under_fire(settings, folder, random.Random(seed), kills=number, steps=steps)
         outcomes.append(outcome(settings))
@@ -225,11 +231,19 @@ def main() -> None:
         "--workers", type=int, nargs="+", default=[0, 2], help="data loading processes, a run each"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--asynchronous", action="store_true", help="checkpoints of the killed runs beside them")
     chosen = parser.parse_args()
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as root:
         runs = [
-            run_drill(kills=chosen.kills, steps=chosen.steps, workers=workers, seed=chosen.seed, root=Path(root))
+            run_drill(
+                kills=chosen.kills,
+                steps=chosen.steps,
+                workers=workers,
+                seed=chosen.seed,
+                root=Path(root),
+                asynchronous=chosen.asynchronous,
+            )
             for workers in chosen.workers
         ]
         os.chdir(home)

@@ -46,6 +46,10 @@ class FeatureCache:
         stored = np.memmap(self.folder / "features.bin", np.float32, "r", shape=(len(self._places), *self._shape))
         return torch.from_numpy(stored[[self._places[name] for name in wanted]]).to(self._dtype)
 
+    def lacks(self, rows: Sequence[int]) -> bool:
+        """Say whether any of these rows' features is not known yet."""
+        return any(self._hash(row) not in self._places for row in rows)
+
     def _hash(self, row: int) -> str:
         if row not in self._hashes:
             self._hashes[row] = digest_bytes(np.ascontiguousarray(self.pixels[row]).tobytes())

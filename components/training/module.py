@@ -29,14 +29,21 @@ from components.training.telemetry import LossesApart
 
 
 def pack_losses(
-    vlm: Any, batch: Batch, *, image_features: torch.Tensor | None, supervised_logits: bool = True
+    vlm: Any,
+    batch: Batch,
+    *,
+    image_features: torch.Tensor | None,
+    supervised_logits: bool = True,
+    joined: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the cross-entropy at each supervised position of a micro-batch: (K,), in reading order.
 
     `image_features` are projected (N, T, D), or None for text alone. Without `supervised_logits` the plain path
-    is taken, which computes the vocabulary's logits everywhere and looks at some.
+    is taken, which computes the vocabulary's logits everywhere and looks at some. `joined` is a zero that brings a
+    graph into text alone, so that a language model in pieces is gathered again on the way back.
     """
     embeddings = embed_with_images(vlm, batch.ids, image_features)
+    embeddings = embeddings if joined is None else embeddings + joined.to(embeddings.dtype)
     bias = torch.zeros(batch.visible.shape, dtype=embeddings.dtype, device=embeddings.device)
     bias = bias.masked_fill(~batch.visible, torch.finfo(embeddings.dtype).min)
     hidden = vlm.model.language_model(
@@ -142,7 +149,8 @@ class StageModule(ClippedByNorm):
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
         if batch.pixels is None:
             return None
-        if self.cache is not None and "vision" not in self.stage.trains and self.trainer.training:
+        if self._is_cached():
+            assert self.cache is not None
             return project(self.vlm, self._cached_features(self.cache, batch).to(batch.ids.device))
         with torch.set_grad_enabled("vision" in self.stage.trains and torch.is_grad_enabled()):
             features = vision_features(self.vlm, batch.pixels)
@@ -154,7 +162,17 @@ class StageModule(ClippedByNorm):
             with torch.no_grad():
                 return vision_features(self.vlm, batch.pixels[places])
 
-        return cache.features(batch.images.tolist(), compute)
+        rows = batch.images.tolist()
+        if self._tower_runs(cache.lacks(rows)) and not cache.lacks(rows):
+            compute([0])  # another rank's image is new
+        return cache.features(rows, compute)
+
+    def _is_cached(self) -> bool:
+        return self.cache is not None and "vision" not in self.stage.trains and self.trainer.training
+
+    def _tower_runs(self, needed: bool) -> bool:
+        """Say whether the tower must run: one in pieces is gathered by all ranks or by none."""
+        return self.trainer.strategy.reduce_boolean_decision(needed, all=False) if self.is_sharded else needed
 
     def configure_model(self) -> None:
         """Shard the model where the strategy has made a mesh (FSDP2); once, before the optimiser is made."""
@@ -173,18 +191,23 @@ class StageModule(ClippedByNorm):
         Text alone never reaches tower and projector; several processes wait for each other's gradients, so a
         micro-batch without images sends a blank one through, with no weight.
         """
+        nothing = self._of_a_blank(batch) if batch.pixels is None else None
         losses = pack_losses(
             self.vlm,
             batch,
             image_features=self.image_features(batch),
             supervised_logits=self.speed.supervised_logits,
+            joined=nothing if self.is_sharded else None,
         )
-        if batch.pixels is not None:
-            return losses, losses.new_zeros(())
+        return losses, losses.new_zeros(()) if nothing is None else nothing
+
+    def _of_a_blank(self, batch: Batch) -> torch.Tensor:
+        """Send a blank image through, where an image would go: ranks in pieces gather the parts in one order."""
+        if self._is_cached():
+            self._tower_runs(True)
         size = self.vlm.config.vision_config.image_size
         blank = torch.zeros(1, 3, size, size, device=batch.ids.device)
-        features = project(self.vlm, vision_features(self.vlm, blank))
-        return losses, 0.0 * features.float().sum()
+        return 0.0 * project(self.vlm, vision_features(self.vlm, blank)).float().sum()
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the mean loss over supervised tokens; Diverged, on every rank, when one's guard refuses it."""

@@ -24,6 +24,18 @@ def poison(step: int) -> None:
     StageModule.losses_of = poisoned
 
 
+def without_images(step: int) -> None:
+    """Hand this rank micro-batches of text alone in one step."""
+    train_on = StageModule.training_step
+
+    def text_alone(module, batch, number):
+        if module.global_step == step:
+            batch = batch._replace(pixels=None, images=batch.images[:0])
+        return train_on(module, batch, number)
+
+    StageModule.training_step = text_alone
+
+
 def main(strategy: str, devices: str, steps: str) -> None:
     changes = json.loads(os.environ.get("CHANGES", "{}"))
     changes |= {"cluster": {"strategy": strategy, "devices": int(devices)}}
@@ -31,6 +43,8 @@ def main(strategy: str, devices: str, steps: str) -> None:
     settings = tiny_settings(steps=int(steps), every=4, workers=int(os.environ.get("WORKERS", "0")), **changes)
     if os.environ.get("POISON_RANK") == os.environ.get("RANK", "0"):
         poison(int(os.environ["POISON_STEP"]))
+    if os.environ.get("TEXT_RANK") == os.environ.get("RANK", "0"):
+        without_images(int(os.environ["TEXT_STEP"]))
     if not Path("artifacts").is_dir() and int(os.environ.get("RANK", "0")) == 0:
         make_packs(settings)
     logged = StageRun.log_metrics
