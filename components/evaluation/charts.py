@@ -54,6 +54,7 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
     low = [max(0.0, row["value"] - row["low"]) for row in rows]
     high = [max(0.0, (row["value"] if row["high"] is None else row["high"]) - row["value"]) for row in rows]
     axes.barh(places, values, xerr=[low, high], color="#3b6fb6", ecolor="#1c2330", height=0.62, capsize=2.5)
+    marks: list[float] = []
     for name, mark, colour in (
         ("baseline", "D", "#c58b1b"),
         ("blind", "o", "#b3261e"),
@@ -64,8 +65,9 @@ def draw_scores(rows: Sequence[Mapping[str, Any]]) -> bytes:
         label = "majority" if name == "baseline" else name.replace("_", " ")
         across, down = [value for value, _ in seen], [place for _, place in seen]
         axes.plot(across, down, mark, color=colour, label=label, clip_on=False)
+        marks += across
     axes.set_yticks(places, names, fontsize=7)
-    axes.set_xlim(0, max([1.0, *values]))
+    axes.set_xlim(0, max([1.0, *values, *marks]))  # a baseline may lie beyond: CIDEr has no upper end
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))  # beside the bars, over none of them
     return _png(figure)
 

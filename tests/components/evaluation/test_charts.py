@@ -12,6 +12,7 @@ from components.evaluation.charts import (
     confusion,
     draw_calibration,
     draw_confusion,
+    draw_scores,
     plot_files,
 )
 from components.evaluation.metrics_choice import expected_calibration_error
@@ -78,3 +79,9 @@ def test_plot_files_hold_plain_rows() -> None:
     }
     assert files["calibration.json"][0]["n"] == 1
     assert files["confusion.json"] == [{"gold": "a", "answered": "a"}]
+
+
+def test_a_baseline_beyond_one_keeps_the_chart(recwarn: pytest.WarningsRecorder) -> None:
+    row = {"benchmark": "b", "metric": "cider", "value": 0.0, "low": 0.0, "high": 1.0, "baseline": 9.5}
+    assert draw_scores([row])[:4] == b"\x89PNG"
+    assert not recwarn.list
