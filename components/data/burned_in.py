@@ -61,14 +61,19 @@ class RapidReader:
     @property
     def name(self) -> str:
         """The library's version, which pins its models."""
-        from importlib.metadata import version
-
-        return f"rapidocr {version('rapidocr')}"
+        return rapid_name()
 
     def read(self, pixels: np.ndarray[Any, Any]) -> Sequence[tuple[str, float]]:
         """Return the lines of an image."""
         found: Any = self._engine(pixels, use_cls=False)
         return [(text, float(score)) for text, score in zip(found.txts or (), found.scores or (), strict=True)]
+
+
+def rapid_name() -> str:
+    """Return RapidOCR's name and version, without loading it."""
+    from importlib.metadata import version
+
+    return f"rapidocr {version('rapidocr')}"
 
 
 @dataclass
@@ -97,7 +102,14 @@ class Screen:
 
     def counts(self) -> dict[str, Any]:
         """Return what the source's manifest says."""
-        return rates(self.looked_at, self.hits) | {"reader": self.reader.name, "share": self.options.share}
+        return sample_counts(self.options, self.reader.name, self.looked_at, self.hits)
+
+
+def sample_counts(
+    options: BurnedInText, reader: str, looked_at: Mapping[str, int], hits: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return what a source's manifest says of the images that a reader looked at, and of those that show text."""
+    return rates(looked_at, hits) | {"reader": reader, "share": options.share}
 
 
 def screen_samples(samples: Iterable[Sample], screen: Screen | None) -> Iterator[Sample]:

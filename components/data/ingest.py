@@ -21,10 +21,7 @@ from components.data.portions import SourceJob
 from components.data.privacy import PUBLIC_KEY_WARNING, check_patient_key
 from components.data.source_update import SourceResult, read_sources
 from components.data.terms import allowed_cards, strictest_terms
-from components.errors import (
-    DataError,
-    DatasetMissing,
-)
+from components.errors import DataError, DatasetMissing
 from components.settings import Settings, load_secrets
 from components.tracking.stage import open_stage
 from components.tracking.tables import read_table

@@ -12,18 +12,18 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.data.backends import Call, pool
+from components.data.burned_in import rapid_name, sample_counts
 from components.data.card import Card
 from components.data.catalog import find_reader
 from components.data.deidentify import keyed_hash
 from components.data.hidden_paths import files_of, hide_message
 from components.data.portions import (
     ALL,
-    Found,
     Portion,
     SourceJob,
     assemble,
@@ -34,7 +34,7 @@ from components.data.portions import (
     waiting,
     write_refused,
 )
-from components.data.privacy import open_screen, privacy_stamp, quiet_libraries
+from components.data.privacy import privacy_stamp, quiet_libraries
 from components.data.reading import Rejection, resolve_inside
 from components.errors import ChecksumMismatch, DatasetMissing, ProjectError, TooManyRejected
 from components.tracking.commit import folder_aside, write_json
@@ -82,6 +82,7 @@ class Plan:
     portions: tuple[Portion, ...] = ()
     waiting: tuple[Portion, ...] = ()
     refused: tuple[Rejection, ...] = ()
+    num_bytes: int = 0
     seconds: float = 0.0
     manifest: Mapping[str, Any] | None = None
     error: str = ""
@@ -134,8 +135,8 @@ def make_plan(job: SourceJob) -> Plan:
         portions, refused = portions_of(job, files, digest)
     except ProjectError as error:
         return Plan("", error=hide_message(str(error), job.root, job.card, job.secret))
-    seconds = time.perf_counter() - started
-    return Plan(digest, portions, tuple(waiting(job, portions)), refused, seconds)
+    seconds, num_bytes = time.perf_counter() - started, sum(size for _, size in files.values())
+    return Plan(digest, portions, tuple(waiting(job, portions)), refused, num_bytes, seconds)
 
 
 def portions_of(
@@ -176,21 +177,18 @@ def commit_source(job: SourceJob, plan: Plan) -> dict[str, Any]:
         counted = counts_of(refused)
         check_tolerance(job.card, kept=kept, reasons=Counter(counted["rejected"]))
         write_refused(scratch, refused)
+        options = job.burned_in
+        looked = sample_counts(options, rapid_name(), found.looked_at, found.hits) if options.share else None
         several = {} if plan.portions[0].is_whole else {"portions": [portion.digest for portion in plan.portions]}
         manifest = {
             "source": job.card.name, "digest": plan.digest, "read": kept + len(refused), "kept": kept,
-            **counted, **several, "privacy": privacy_stamp(job.card, found.scrubbed, _burned_in(job, found)),
+            **counted, **several, "privacy": privacy_stamp(job.card, found.scrubbed, looked),
         }  # fmt: skip
         (scratch / "manifest.json").unlink(missing_ok=True)
         write_json(scratch / "manifest.json", manifest)
     shutil.rmtree(job.store, ignore_errors=True)
     forget_names(job, plan.portions)
     return manifest
-
-
-def _burned_in(job: SourceJob, found: Found) -> dict[str, Any] | None:
-    screen = open_screen(job.burned_in)
-    return replace(screen, looked_at=found.looked_at, hits=found.hits).counts() if screen else None
 
 
 def forget_names(job: SourceJob, portions: Sequence[Portion]) -> None:
@@ -261,11 +259,9 @@ def read_sources(
 
 def reading_calls(jobs: Sequence[SourceJob], plans: Mapping[int, Plan], *, runs: int) -> list[Call]:
     """Return what has to be read, each source in at most `runs` parts, the largest source first."""
-
-    def size(number: int) -> int:
-        return sum(path.stat().st_size for path in jobs[number].root.rglob("*") if path.is_file())
-
-    order = sorted((number for number, plan in plans.items() if plan.waiting), key=size, reverse=True)
+    order = sorted(
+        (number for number, plan in plans.items() if plan.waiting), key=lambda n: plans[n].num_bytes, reverse=True
+    )
     return [
         (number, read_some, (jobs[number], part))
         for number in order
