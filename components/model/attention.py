@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 NAME = "matrix_products"
@@ -33,15 +34,59 @@ def matrix_products(
     `attention_mask` (B or 1, 1, L, S) is added to the scores; without one every key is seen, so a causal model
     must hand one in, as transformers' masks do under this name.
     """
-    batch, heads, length, width = query.shape
-    shared = key.shape[1]
-    grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch, shared, -1, width)
-    scores = (grouped @ key.transpose(-1, -2)).view(batch, shared, heads // shared, length, -1)
-    if attention_mask is not None:
-        scores = scores + attention_mask.unsqueeze(2).to(scores.dtype)
-    shares = functional.dropout(scores.softmax(-1), dropout, module.training).to(scores.dtype)
-    found = shares.view(batch, shared, -1, shares.shape[-1]) @ value
-    return found.view(batch, heads, length, -1).transpose(1, 2).contiguous(), None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    dtype = query.dtype
+    if torch.is_autocast_enabled(query.device.type):
+        dtype = torch.get_autocast_dtype(query.device.type)
+    rate = dropout if module.training else 0.0
+    found = _Attention.apply(query.to(dtype), key.to(dtype), value.to(dtype), attention_mask, scale, rate)
+    return found.transpose(1, 2).contiguous(), None
+
+
+class _Attention(torch.autograd.Function):
+    """softmax(scale * query key^T + mask) value: the mask is added in the product, one array of scores is kept.
+
+    Written out because autocast would turn the scores, the largest array here, into float32 and back, both ways.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        query, key, value, mask, scale, rate = inputs
+        batch, heads, length, width = query.shape
+        groups = batch * key.shape[1]
+        query, key, value = (part.reshape(groups, -1, width) for part in (query, key, value))
+        shares = torch.softmax(_scores(query, key, mask, scale=scale, heads=heads), -1)
+        drop = functional.dropout(torch.ones_like(shares), rate) if rate else None
+        ctx.save_for_backward(query, key, value, shares, drop)
+        ctx.scale, ctx.shape = scale, (batch, heads, length, width)
+        return ((shares if drop is None else shares * drop) @ value).view(batch, heads, length, width)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, shares, drop = ctx.saved_tensors
+        batch, heads, length, width = ctx.shape
+        gradient = gradients[0].reshape(len(query), -1, width)
+        of_shares = gradient @ value.transpose(1, 2)
+        used = shares if drop is None else shares * drop
+        of_shares = of_shares if drop is None else of_shares * drop
+        of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+        of_query = (of_scores @ key).mul_(ctx.scale).view(batch, heads, length, width)
+        of_key = (of_scores.transpose(1, 2) @ query).mul_(ctx.scale).view(batch, -1, key.shape[1], width)
+        of_value = (used.transpose(1, 2) @ gradient).view(batch, -1, key.shape[1], width)
+        return of_query, of_key, of_value, None, None, None
+
+
+def _scores(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, *, scale: float, heads: int
+) -> torch.Tensor:
+    """Return (B K, G L, S) scores of query (B K, G L, D) and key (B K, S, D), the mask (B or 1, 1, L, S) added."""
+    if mask is None:
+        return torch.bmm(query * scale, key.transpose(1, 2))
+    rows, seen = mask.shape[-2:]
+    batch = len(query) * query.shape[1] // (heads * rows)
+    added = mask.to(query.dtype).expand(batch, heads, rows, seen).reshape(len(query), -1, seen)
+    return torch.baddbmm(added, query, key.transpose(1, 2), alpha=scale)
 
 
 def attend(vlm: Any, how: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import lightning.pytorch as lightning
@@ -19,6 +20,7 @@ from components.model.attention import attend
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
 from components.training.adapters import add_adapters, rest_under_adapters
+from components.training.cast_once import frozen_cast_once
 from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
@@ -144,6 +146,7 @@ class StageModule(ClippedByNorm):
         self._losses: list[float] = []
         self._supervised, self.is_sharded = 0, False
         self._checked, self._rates_checked = False, False
+        self._casts = ExitStack()
 
     def image_features(self, batch: Batch) -> torch.Tensor | None:
         """Encode a micro-batch's images, without a graph where the tower is frozen: (N, T, D)."""
@@ -184,6 +187,17 @@ class StageModule(ClippedByNorm):
             self.vlm.losses_of = types.MethodType(lambda _, batch: self.losses_of(batch), self.vlm)
             shard(self.vlm, self.device_mesh["data_parallel"], forward="losses_of")
             self.is_sharded = True
+
+    def on_train_start(self) -> None:
+        """Cast what is frozen once, where the run's precision is autocast's."""
+        precision = str(self.trainer.precision)
+        is_compiled_or_in_pieces = self.speed.compile or self.is_sharded
+        if self.speed.cast_frozen_once and precision == "bf16-mixed" and not is_compiled_or_in_pieces:
+            self._casts.enter_context(frozen_cast_once(self.vlm, torch.bfloat16))
+
+    def on_train_end(self) -> None:
+        """Let the layers compute from their own weights again."""
+        self._casts.close()
 
     def losses_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the losses (K,) and a zero that joins every learning part to the graph.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,3 +74,39 @@ def test_another_choice_leaves_the_model_alone(model_settings):
     before = vlm.model.language_model.config._attn_implementation
     attend(vlm, "fused")
     assert vlm.model.language_model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_gradients_are_the_slopes_of_the_values(dropout):
+    mask = torch.zeros(1, 1, 7, 7).masked_fill(~torch.tril(torch.ones(7, 7, dtype=torch.bool)), -torch.inf)
+    module = Module(2)
+    module.training = True
+
+    def attend_once(*tensors: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)  # the same places are dropped each time
+        return matrix_products(module, *tensors, mask, dropout=dropout)[0]
+
+    doubles = tuple(tensor.detach().double().requires_grad_() for tensor in drawn(4, 2))
+    assert torch.autograd.gradcheck(attend_once, doubles)
+    module.training = False
+    whole = attend_once(*doubles)
+    module.training = True
+    assert torch.equal(whole, attend_once(*doubles)) == (dropout == 0.0)
+
+
+def test_under_autocast_it_is_as_near_to_the_exact_values_as_the_fused_kernel():
+    tensors = drawn(6, 2, length=64, width=32)
+    mask = torch.zeros(2, 1, 64, 64).masked_fill(~torch.tril(torch.ones(64, 64, dtype=torch.bool)), -torch.inf)
+
+    def run(function: Any, autocast: bool) -> list[torch.Tensor]:
+        for tensor in tensors:
+            tensor.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output, _ = function(Module(3), *tensors, mask, scaling=0.2)
+        output.float().square().sum().backward()
+        return [output.float(), *(tensor.grad for tensor in tensors)]
+
+    exact = run(sdpa_attention_forward, False)
+    ours, theirs = run(matrix_products, True), run(sdpa_attention_forward, True)
+    for one, other, true in zip(ours, theirs, exact, strict=True):
+        assert (one - true).norm() < max(2 * (other - true).norm(), 0.01 * true.norm())

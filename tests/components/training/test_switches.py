@@ -1,5 +1,6 @@
 """Each switch leaves the losses as they are on the plain path; adapters end in a plain checkpoint."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from components.settings import Adapter, Speed
 from components.tracking.runs import StageRun
 from components.training import launch
 from components.training.adapters import add_adapters, merge_adapters
+from components.training.cast_once import frozen_cast_once
 from components.training.datamodule import Collator, pairs_of_tokens
 from components.training.features import FeatureCache
 from components.training.launch import run_train
@@ -26,6 +28,7 @@ ALL = ("projector", "vision", "language")
 SWITCHES = [
     {"supervised_logits": False}, {"activation_checkpointing": True}, {"bucket_lengths": True},
     {"fused_optimizer": False}, {"cache_features": True}, {"attention": "matrix_products"},
+    {"cast_frozen_once": False},
 ]  # fmt: skip
 COMPILED = {"compile": True}  # a minute of compiling: its test is slow
 
@@ -55,6 +58,31 @@ def test_every_switch_gives_the_losses_of_the_plain_path(trains, tracked, monkey
     told = {name for point in points for name in point}
     assert {"tokens_per_second", "share_waiting_for_input", "model_flops_utilisation", "memory_gigabytes"} <= told
     assert "loss_kind/percept" in told
+
+
+@pytest.mark.parametrize("trains", [("projector",), ("projector", "vision")], ids=len)
+def test_a_cast_made_once_gives_the_same_bits(trains, tracked, monkeypatch):
+    run = partial(losses_of_run, tracked, monkeypatch, trains=trains, precision="bf16-mixed")
+    each_time, points, _ = run(speed={"cast_frozen_once": False})
+    once, same_points, _ = run(speed={"cast_frozen_once": True})
+    assert len(once) == 6 and once == each_time
+    norms = [[row["gradient_norm_projector"] for row in rows if "loss" in row] for rows in (points, same_points)]
+    assert norms[0] == norms[1]
+
+
+def test_a_cast_is_kept_of_frozen_matrices_alone_and_goes_again(vlm):
+    train_only(vlm, ["vision"])
+    ids = torch.arange(12).unsqueeze(0) + 5
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        plain = vlm(input_ids=ids).logits
+    exact = vlm(input_ids=ids).logits
+    with frozen_cast_once(vlm, torch.bfloat16) as count, torch.no_grad():
+        kept = [name for name, layer in vlm.named_modules() if "forward" in vars(layer)]
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(vlm(input_ids=ids).logits, plain)
+        assert torch.equal(vlm(input_ids=ids).logits, exact)
+    assert count == len(kept) > 4 and not any("vision_tower.encoder" in name for name in kept)
+    assert not any("forward" in vars(layer) for layer in vlm.modules())
 
 
 def test_no_switch_is_without_its_proof():
