@@ -13,6 +13,7 @@ from typing import Any
 
 from components.errors import ChecksumMismatch, ConfigError, DatasetMissing
 from components.model.internlm2 import convert_internlm2, is_internlm2
+from components.model.pieces import convert_tokenizer
 from components.settings import LanguageModel
 from components.tracking.commit import folder_aside
 from components.tracking.digest import digest_file, digest_json
@@ -45,11 +46,11 @@ def language_folder(language: LanguageModel, packages_root: Path, *, cache: Path
 
 
 def _pretrained_folder(folder: Path, cache: Path) -> str:
-    """Return a folder or hub name as it is; InternLM2's layout is converted once, known by its weights' hash."""
+    """Return a folder or hub name as it is; InternLM2's layout is converted once, known by its files' hashes."""
     if not is_internlm2(folder):
         return str(folder)
-    names = [digest_file(file) for file in sorted(folder.glob("*.safetensors"))]
-    target = cache / digest_json([digest_file(folder / "config.json"), *names])[:16]
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), *sorted(folder.glob("tokenizer*"))]
+    target = cache / digest_json([digest_file(file) for file in files])[:16]
     if not (target / "config.json").is_file():
         convert_internlm2(folder, target)
     return str(target)
@@ -94,23 +95,39 @@ def make_byte_tokenizer() -> Any:
     )
 
 
-def _pretrained_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
+def tokenizer_folder(folder: Path, *, cache: Path = CACHE) -> str:
+    """Return a model's folder or hub name; one that holds a sentencepiece file alone is converted once."""
+    file = folder / "tokenizer.model"
+    if (folder / "tokenizer.json").is_file() or not file.is_file():
+        return str(folder)
+    files = [file for file in (file, folder / "tokenizer_config.json") if file.is_file()]
+    target = cache / f"tokenizer-{digest_json([digest_file(file) for file in files])[:16]}"
+    if not (target / "tokenizer.json").is_file():
+        with folder_aside(target) as aside:
+            convert_tokenizer(folder, aside)
+    return str(target)
+
+
+def _pretrained_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path) -> Any:
     from transformers import AutoTokenizer
 
+    folder = Path(language_folder(language, packages_root, cache=cache))
     return AutoTokenizer.from_pretrained(
-        language_folder(language, packages_root),
+        tokenizer_folder(folder, cache=cache),
         revision=language.revision or "main",
         local_files_only=_is_offline(),
         trust_remote_code=False,
     )
 
 
-def load_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
+def load_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path = CACHE) -> Any:
     """Load the tokenizer and make sure it knows `<image>` as one token."""
     from tokenizers import AddedToken
 
     tokenizer = (
-        make_byte_tokenizer() if language.source == "random" else _pretrained_tokenizer(language, packages_root)
+        make_byte_tokenizer()
+        if language.source == "random"
+        else _pretrained_tokenizer(language, packages_root, cache=cache)
     )
     tokenizer.add_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)], special_tokens=True)
     if tokenizer.pad_token_id is None:

@@ -9,8 +9,10 @@ from torch.nn import functional
 
 from components.errors import CheckpointError
 from components.model.internlm2 import convert_internlm2, is_internlm2, llama_weights, split_wqkv
-from components.model.language import language_folder
+from components.model.language import language_folder, load_tokenizer
 from tests.fakes.models import tiny_language
+from tests.fakes.pieces import CONFIG as PUBLISHED
+from tests.fakes.pieces import PLACES, write_model
 
 CONFIG = {
     "model_type": "internlm2", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -49,6 +51,8 @@ def folder(tmp_path):
     half = len(weights) // 2
     for number, names in enumerate((list(weights)[:half], list(weights)[half:])):
         save_file({name: weights[name] for name in names}, source / f"part-{number}.safetensors")
+    write_model(source / "tokenizer.model")
+    (source / "tokenizer_config.json").write_text(json.dumps(PUBLISHED))
     return source
 
 
@@ -113,6 +117,15 @@ def test_a_pretrained_folder_in_this_layout_is_converted_once(folder, tmp_path):
         == "llama"
     )
     assert language_folder(language, tmp_path, cache=tmp_path / "cache") == target
+
+
+def test_the_converted_folder_holds_its_tokenizer_and_another_tokenizer_is_converted_again(folder, tmp_path):
+    language = tiny_language(source="pretrained", path=str(folder))
+    tokenizer = load_tokenizer(language, tmp_path, cache=tmp_path / "cache")
+    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == PLACES["[UNUSED_1]"]
+    (folder / "tokenizer_config.json").write_text("{}")
+    again = load_tokenizer(language, tmp_path, cache=tmp_path / "cache")
+    assert again.convert_tokens_to_ids("[UNUSED_1]") == PLACES["[UNUSED_1]"]
 
 
 def test_the_joint_projection_comes_apart_by_group():
