@@ -7,13 +7,13 @@ It refuses remote code, pickled weights, and a file whose hash is not the pinned
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from components.errors import ChecksumMismatch, ConfigError, DatasetMissing
 from components.model.internlm2 import convert_internlm2, is_internlm2
 from components.model.pieces import convert_tokenizer
+from components.model.published import is_offline, read_config
 from components.settings import LanguageModel
 from components.tracking.commit import folder_aside
 from components.tracking.digest import digest_file, digest_json
@@ -115,7 +115,7 @@ def _pretrained_tokenizer(language: LanguageModel, packages_root: Path, *, cache
     return AutoTokenizer.from_pretrained(
         tokenizer_folder(folder, cache=cache),
         revision=language.revision or "main",
-        local_files_only=_is_offline(),
+        local_files_only=is_offline(),
         trust_remote_code=False,
     )
 
@@ -137,11 +137,10 @@ def load_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path 
 
 def language_config(language: LanguageModel, packages_root: Path, *, vocabulary: int) -> Any:
     """Return the language model's transformers config (from its folder, or from the settings' sizes)."""
-    from transformers import AutoConfig
-
     if language.source == "random" or not language.path:
         return _config_from_sizes(language, vocabulary=vocabulary)
-    return AutoConfig.from_pretrained(language_folder(language, packages_root), local_files_only=_is_offline())
+    folder = language_folder(language, packages_root)
+    return read_config(folder, where="model.language.path", revision=language.revision or "main")
 
 
 def _config_from_sizes(language: LanguageModel, *, vocabulary: int) -> Any:
@@ -166,6 +165,9 @@ def load_language_weights(model: Any, language: LanguageModel, packages_root: Pa
     """Copy pretrained weights into a LLaVA's language model and head; does nothing for a fresh one.
 
     Rows beyond the pretrained vocabulary (the `<image>` token) keep their fresh values.
+
+    Raises:
+        ConfigError: the weights have an output head of their own and the settings share it, or the reverse.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -173,15 +175,19 @@ def load_language_weights(model: Any, language: LanguageModel, packages_root: Pa
     if language.source == "random":
         return
     folder = language_folder(language, packages_root)
-    options: dict[str, Any] = {"local_files_only": _is_offline(), "trust_remote_code": False}
-    pretrained = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
+    options: dict[str, Any] = {"local_files_only": is_offline(), "trust_remote_code": False}
+    options |= {"revision": language.revision or "main", "use_safetensors": True}
+    pretrained = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+    if pretrained.config.tie_word_embeddings != language.tie_embeddings:
+        own = pretrained.config.tie_word_embeddings
+        raise ConfigError(
+            f"tie_embeddings {language.tie_embeddings}, and the weights say {own}",
+            where="model.language.tie_embeddings",
+            fix=f"model.language.tie_embeddings={str(own).lower()}",
+        )
     rows = pretrained.get_input_embeddings().num_embeddings
     if model.get_input_embeddings().num_embeddings != rows:
         pretrained.resize_token_embeddings(model.get_input_embeddings().num_embeddings, mean_resizing=False)
     model.model.language_model.load_state_dict(pretrained.model.state_dict())
     if not language.tie_embeddings:
         model.lm_head.load_state_dict(pretrained.lm_head.state_dict())
-
-
-def _is_offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "") == "1"

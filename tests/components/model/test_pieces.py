@@ -12,7 +12,8 @@ from tests.fakes.models import tiny_language
 from tests.fakes.pieces import CONFIG, HAND_MADE, write_model
 
 TEXTS = [
-    "", " ", "a cab", "  a  cab ", "abc\nabc\n\n", "héllo 肾脏 CT", "a▁b", "\ta\r\n", "x" * 40, "12.5 mm, left?!", "🫀 ab",
+    "", " ", "a cab", "  a  cab ", "abc\nabc\n\n", "héllo 肾脏 CT", "a▁b", "\ta\r\n", "x" * 40,
+    "12.5 mm, left?!", "🫀 ab",
 ]  # fmt: skip
 CORPUS = [
     "The liver is seen on this axial CT slice.", "A cab at the clinic: 12.5 mm, left kidney.",
