@@ -32,7 +32,7 @@ def read_config(place: str, *, where: str, revision: str = "main") -> Any:
         raise ConfigError(
             f"{place}: transformers has no such architecture, and remote code is refused",
             where=where,
-            fix="choose a model of a family that conf/model names",
+            fix="choose a family that transformers holds; InternLM2 is converted from a folder on this disk",
         ) from error
 
 

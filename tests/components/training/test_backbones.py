@@ -29,6 +29,15 @@ LANGUAGES = {
 QUESTION = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there a kidney?"}]}]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models of thousands of parameters: threads that wait for each other take ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     towers = {name: write_tower(name, tmp_path_factory.mktemp(name)) for name in TOWERS}

@@ -46,7 +46,7 @@ LANGUAGES = [
 ALL = ("projector", "vision", "language")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
