@@ -121,7 +121,7 @@ def _pretrained_tokenizer(language: LanguageModel, packages_root: Path, *, cache
 
 
 def load_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path = CACHE) -> Any:
-    """Load the tokenizer and make sure it knows `<image>` as one token."""
+    """Load the tokenizer and make sure it knows `<image>` and the marks of a turn as one token each."""
     from tokenizers import AddedToken
 
     tokenizer = (
@@ -129,7 +129,10 @@ def load_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path 
         if language.source == "random"
         else _pretrained_tokenizer(language, packages_root, cache=cache)
     )
-    tokenizer.add_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)], special_tokens=True)
+    known = tokenizer.get_vocab()
+    missing = [mark for mark in (TURN_START, TURN_END) if mark not in known]
+    added = [AddedToken(mark, special=True, normalized=False) for mark in (*missing, IMAGE_TOKEN)]
+    tokenizer.add_tokens(added, special_tokens=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -150,9 +150,9 @@ def test_a_model_on_the_published_folder_ends_in_plain_transformers_with_the_pub
     again = LlavaForConditionalGeneration.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
     turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "abc"}]}]
     text = loaded.apply_chat_template(turn, add_generation_prompt=True)
-    inputs = loaded(text=text, images=Image.new("RGB", (32, 32)), return_tensors="pt", add_special_tokens=False)
+    inputs = loaded(text=text, images=Image.new("RGB", (32, 32)), return_tensors="pt")
     ids = inputs["input_ids"][0].tolist()
-    assert ids == encode_prompt(processor.tokenizer, "<image>\nabc", image_tokens=4)
+    assert ids == encode_prompt(processor.tokenizer, "<image>\nabc", image_tokens=4) and ids[0] == PLACES["<s>"]
     assert ids.count(PLACES["[UNUSED_1]"]) == 2 and ids.count(PLACES["[UNUSED_0]"]) == 1  # im_start, im_end
     with torch.no_grad():
         assert (vlm(**inputs).logits - again(**inputs).logits).abs().max() < 1e-4
