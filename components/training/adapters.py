@@ -126,8 +126,8 @@ def plain_layer(layer: Any) -> nn.Linear:
     plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
     layer.state_dict()  # bitsandbytes lays its weights out anew on some CPUs; this brings its own layout back
     plain.weight = nn.Parameter(dequantize_bnb_weight(layer.weight, layer.weight.quant_state).float())
-    # its forward pass rounds a bias to what it computes in
-    plain.bias = None if layer.bias is None else nn.Parameter(layer.bias.data.float())
+    if layer.bias is not None:  # its forward pass rounds a bias to what it computes in
+        plain.bias = nn.Parameter(layer.bias.data.float())
     return plain
 
 
