@@ -58,6 +58,15 @@ def _pieces(turns: Sequence[Turn]) -> list[tuple[str, bool]]:
     return pieces
 
 
+def _opening(tokenizer: Any) -> list[int]:
+    """Return what a tokenizer itself sets before a text, such as InternLM2's `<s>`.
+
+    Plain transformers lets it, so training does: a checkpoint is asked what it was trained on.
+    """
+    framed = tokenizer.encode(TURN_START)
+    return framed[: framed.index(tokenizer.encode(TURN_START, add_special_tokens=False)[0])]
+
+
 def encode_conversation(
     tokenizer: Any, turns: Sequence[Turn], *, image_tokens: int | Sequence[int]
 ) -> EncodedConversation:
@@ -68,8 +77,8 @@ def encode_conversation(
     """
     image_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     given = repeat(image_tokens) if isinstance(image_tokens, int) else iter(image_tokens)
-    ids: list[int] = []
-    supervised: list[bool] = []
+    ids = _opening(tokenizer)
+    supervised = [False] * len(ids)
     for text, is_target in _pieces(turns):
         for token in tokenizer.encode(text, add_special_tokens=False):
             copies = next(given, 0) if token == image_id else 1

@@ -11,7 +11,6 @@ H heads, K key-value heads, d head size, D hidden size.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from components.errors import CheckpointError
+from components.model.pieces import convert_tokenizer
 from components.tracking.commit import folder_aside
 
 RENAMED = {
@@ -34,7 +34,6 @@ RENAMED_IN_LAYER = {
     "attention_norm.weight": "input_layernorm.weight",
     "ffn_norm.weight": "post_attention_layernorm.weight",
 }
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def is_internlm2(folder: Path) -> bool:
@@ -93,10 +92,10 @@ def llama_weights(
 
 
 def convert_internlm2(folder: Path, target: Path) -> None:
-    """Write an InternLM2 folder (safetensors) as a Llama folder, shard by shard; the tokenizer's files are copied.
+    """Write an InternLM2 folder (safetensors) as a Llama folder, shard by shard, its tokenizer beside it.
 
     Raises:
-        CheckpointError: there are no safetensors, or a tensor has no place in Llama.
+        CheckpointError: there are no safetensors or no tokenizer, or a tensor has no place in Llama.
     """
     from safetensors.torch import load_file, save_file
 
@@ -116,6 +115,4 @@ def convert_internlm2(folder: Path, target: Path) -> None:
         (aside / "model.safetensors.index.json").write_text(json.dumps(index, indent=2, sort_keys=True))
         config.architectures = ["LlamaForCausalLM"]
         config.save_pretrained(aside)
-        for file in TOKENIZER_FILES:
-            if (folder / file).is_file():
-                shutil.copyfile(folder / file, aside / file)
+        convert_tokenizer(folder, aside)

@@ -7,12 +7,13 @@ It refuses remote code, pickled weights, and a file whose hash is not the pinned
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from components.errors import ChecksumMismatch, ConfigError, DatasetMissing
 from components.model.internlm2 import convert_internlm2, is_internlm2
+from components.model.pieces import convert_tokenizer
+from components.model.published import is_offline, read_config
 from components.settings import LanguageModel
 from components.tracking.commit import folder_aside
 from components.tracking.digest import digest_file, digest_json
@@ -45,11 +46,11 @@ def language_folder(language: LanguageModel, packages_root: Path, *, cache: Path
 
 
 def _pretrained_folder(folder: Path, cache: Path) -> str:
-    """Return a folder or hub name as it is; InternLM2's layout is converted once, known by its weights' hash."""
+    """Return a folder or hub name as it is; InternLM2's layout is converted once, known by its files' hashes."""
     if not is_internlm2(folder):
         return str(folder)
-    names = [digest_file(file) for file in sorted(folder.glob("*.safetensors"))]
-    target = cache / digest_json([digest_file(folder / "config.json"), *names])[:16]
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), *sorted(folder.glob("tokenizer*"))]
+    target = cache / digest_json([digest_file(file) for file in files])[:16]
     if not (target / "config.json").is_file():
         convert_internlm2(folder, target)
     return str(target)
@@ -94,25 +95,44 @@ def make_byte_tokenizer() -> Any:
     )
 
 
-def _pretrained_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
+def tokenizer_folder(folder: Path, *, cache: Path = CACHE) -> str:
+    """Return a model's folder or hub name; one that holds a sentencepiece file alone is converted once."""
+    file = folder / "tokenizer.model"
+    if (folder / "tokenizer.json").is_file() or not file.is_file():
+        return str(folder)
+    files = [file for file in (file, folder / "tokenizer_config.json") if file.is_file()]
+    target = cache / f"tokenizer-{digest_json([digest_file(file) for file in files])[:16]}"
+    if not (target / "tokenizer.json").is_file():
+        with folder_aside(target) as aside:
+            convert_tokenizer(folder, aside)
+    return str(target)
+
+
+def _pretrained_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path) -> Any:
     from transformers import AutoTokenizer
 
+    folder = Path(language_folder(language, packages_root, cache=cache))
     return AutoTokenizer.from_pretrained(
-        language_folder(language, packages_root),
+        tokenizer_folder(folder, cache=cache),
         revision=language.revision or "main",
-        local_files_only=_is_offline(),
+        local_files_only=is_offline(),
         trust_remote_code=False,
     )
 
 
-def load_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
-    """Load the tokenizer and make sure it knows `<image>` as one token."""
+def load_tokenizer(language: LanguageModel, packages_root: Path, *, cache: Path = CACHE) -> Any:
+    """Load the tokenizer and make sure it knows `<image>` and the marks of a turn as one token each."""
     from tokenizers import AddedToken
 
     tokenizer = (
-        make_byte_tokenizer() if language.source == "random" else _pretrained_tokenizer(language, packages_root)
+        make_byte_tokenizer()
+        if language.source == "random"
+        else _pretrained_tokenizer(language, packages_root, cache=cache)
     )
-    tokenizer.add_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)], special_tokens=True)
+    known = tokenizer.get_vocab()
+    missing = [mark for mark in (TURN_START, TURN_END) if mark not in known]
+    added = [AddedToken(mark, special=True, normalized=False) for mark in (*missing, IMAGE_TOKEN)]
+    tokenizer.add_tokens(added, special_tokens=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -120,11 +140,10 @@ def load_tokenizer(language: LanguageModel, packages_root: Path) -> Any:
 
 def language_config(language: LanguageModel, packages_root: Path, *, vocabulary: int) -> Any:
     """Return the language model's transformers config (from its folder, or from the settings' sizes)."""
-    from transformers import AutoConfig
-
     if language.source == "random" or not language.path:
         return _config_from_sizes(language, vocabulary=vocabulary)
-    return AutoConfig.from_pretrained(language_folder(language, packages_root), local_files_only=_is_offline())
+    folder = language_folder(language, packages_root)
+    return read_config(folder, where="model.language.path", revision=language.revision or "main")
 
 
 def _config_from_sizes(language: LanguageModel, *, vocabulary: int) -> Any:
@@ -149,6 +168,9 @@ def load_language_weights(model: Any, language: LanguageModel, packages_root: Pa
     """Copy pretrained weights into a LLaVA's language model and head; does nothing for a fresh one.
 
     Rows beyond the pretrained vocabulary (the `<image>` token) keep their fresh values.
+
+    Raises:
+        ConfigError: the weights have an output head of their own and the settings share it, or the reverse.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -156,15 +178,19 @@ def load_language_weights(model: Any, language: LanguageModel, packages_root: Pa
     if language.source == "random":
         return
     folder = language_folder(language, packages_root)
-    options: dict[str, Any] = {"local_files_only": _is_offline(), "trust_remote_code": False}
-    pretrained = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
+    options: dict[str, Any] = {"local_files_only": is_offline(), "trust_remote_code": False}
+    options |= {"revision": language.revision or "main", "use_safetensors": True}
+    pretrained = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+    if pretrained.config.tie_word_embeddings != language.tie_embeddings:
+        own = pretrained.config.tie_word_embeddings
+        raise ConfigError(
+            f"tie_embeddings {language.tie_embeddings}, and the weights say {own}",
+            where="model.language.tie_embeddings",
+            fix=f"model.language.tie_embeddings={str(own).lower()}",
+        )
     rows = pretrained.get_input_embeddings().num_embeddings
     if model.get_input_embeddings().num_embeddings != rows:
         pretrained.resize_token_embeddings(model.get_input_embeddings().num_embeddings, mean_resizing=False)
     model.model.language_model.load_state_dict(pretrained.model.state_dict())
     if not language.tie_embeddings:
         model.lm_head.load_state_dict(pretrained.lm_head.state_dict())
-
-
-def _is_offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "") == "1"

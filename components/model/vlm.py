@@ -26,6 +26,7 @@ from components.model.tiles import tiles_of
 from components.model.vision import (
     FAMILIES,
     feature_strategy,
+    load_tower,
     make_image_processor,
     num_image_tokens,
     vision_config,
@@ -61,7 +62,7 @@ def make_processor(model: Model, packages_root: Path) -> LlavaProcessor:
         tokenizer=load_tokenizer(model.language, packages_root),
         patch_size=model.vision.patch_size * model.vision.pixel_shuffle,
         vision_feature_select_strategy=feature_strategy(model.vision),
-        num_additional_image_tokens=FAMILIES[model.vision.family][3],
+        num_additional_image_tokens=FAMILIES[model.vision.family].extra_tokens,
         chat_template=chat.chat_template(model.chat_template),
     )
 
@@ -105,19 +106,13 @@ def model_class(config: Any) -> Any:
 
 def compose_vlm(model: Model, packages_root: Path, *, seed: int) -> LlavaForConditionalGeneration:
     """Build the model with fresh weights from `seed`, then lay the pretrained ones over them."""
-    from transformers import AutoModel
-
     processor = make_processor(model, packages_root)
     image_token = processor.tokenizer.convert_tokens_to_ids(chat.IMAGE_TOKEN)
     config = make_config(model, packages_root, vocabulary=len(processor.tokenizer), image_token=image_token)
     torch.manual_seed(seed)
     vlm = model_class(config)(config)
     load_language_weights(vlm, model.language, packages_root)
-    if model.vision.pretrained:
-        tower = AutoModel.from_pretrained(
-            model.vision.pretrained, revision=model.vision.revision or "main", use_safetensors=True
-        )
-        vlm.model.vision_tower.load_state_dict(getattr(tower, "vision_model", tower).state_dict())
+    load_tower(vlm, model.vision)
     return vlm
 
 

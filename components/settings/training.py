@@ -38,8 +38,10 @@ class Speed(Frozen):
     bucket_lengths: bool = Field(default=False, description="pad to the micro-batch's length, rounded up to 64")
     activation_checkpointing: bool = Field(default=False, description="compute activations again to save memory")
     compile: bool = Field(default=False, description="torch.compile the language model")
-    attention: Literal["fused", "matrix_products"] = Field(
-        default="fused", description="torch's fused kernel, or plain products: faster on a CPU in short rows"
+    attention: Literal["fused", "matrix_products", "flex", "varlen"] = Field(
+        default="fused",
+        description="torch's fused kernel; plain products: faster on a CPU in short rows; on CUDA, FlexAttention, "
+        "or flash-attn by lengths (packs that share no image's encoding)",
     )
     fused_optimizer: bool = Field(default=True, description="AdamW as one kernel")
 

@@ -28,10 +28,12 @@ def add_adapters(vlm: Any, adapters: Mapping[Part, Adapter]) -> None:
     Raises:
         ConfigError: a part has no linear layer of one of the names, or four bits are wanted where they cannot be.
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
     if any(adapter.four_bit for adapter in adapters.values()):
         check_four_bit()
+    if not adapters:
+        return
+    from peft import LoraConfig, inject_adapter_in_model
+
     for part, adapter in adapters.items():
         prefixes = "|".join(re.escape(prefix) for prefix in PART_PREFIXES[part])
         for layer in adapter.layers:
@@ -81,7 +83,7 @@ def check_four_bit() -> None:
         raise ConfigError(
             "four-bit weights need bitsandbytes, which is not installed",
             where=where,
-            fix="pip install 'gmai-vl-ops[qlora]', or set four_bit to false",
+            fix="pip install -e '.[qlora]', or set four_bit to false",
         )
     if not torch.cuda.is_available():
         raise ConfigError(
@@ -122,8 +124,10 @@ def plain_layer(layer: Any) -> nn.Linear:
     from peft.utils.integrations import dequantize_bnb_weight
 
     plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+    layer.state_dict()  # bitsandbytes lays its weights out anew on some CPUs; this brings its own layout back
     plain.weight = nn.Parameter(dequantize_bnb_weight(layer.weight, layer.weight.quant_state).float())
-    plain.bias = layer.bias
+    if layer.bias is not None:  # its forward pass rounds a bias to what it computes in
+        plain.bias = nn.Parameter(layer.bias.data.float())
     return plain
 
 

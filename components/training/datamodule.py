@@ -6,7 +6,7 @@ B packs in a micro-batch, L tokens of its longest pack, N its images, S image si
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ IGNORE = -100
 class Batch(NamedTuple):
     """One micro-batch: ids, positions, labels (B, L); visible (B, 1, L, L) bool; pixels (N, 3, S, S).
 
+    `places` are each token's segment and branch (B, L); they stand for `visible` where attention reads no mask.
     `pairs` (B, L) numbers the conversation a token belongs to, over the whole micro-batch (-1: shared or
     padding); `pair_ids` and `kinds` are by that number.
     """
@@ -36,13 +37,14 @@ class Batch(NamedTuple):
     ids: torch.Tensor
     positions: torch.Tensor
     labels: torch.Tensor
-    visible: torch.Tensor
+    visible: torch.Tensor | None
     pixels: torch.Tensor | None
     images: torch.Tensor
     pack_ids: tuple[str, ...]
     pairs: torch.Tensor | None = None
     pair_ids: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    places: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 def pairs_of_tokens(pack: Pack) -> np.ndarray:
@@ -53,6 +55,26 @@ def pairs_of_tokens(pack: Pack) -> np.ndarray:
     before = np.concatenate([[0], np.cumsum(branches)[:-1]]) if count else np.zeros(0, np.int64)
     numbers = before[segments] + pack.branches - 1
     return np.where(pack.branches > 0, numbers, -1)
+
+
+def masks_of(packs: Sequence[Pack], length: int) -> torch.Tensor:
+    """Return which token sees which: (B, 1, L, L) bool.
+
+    A padded token sees itself alone, so that no row of the mask is empty (softmax of nothing is NaN).
+    """
+    mask = np.broadcast_to(np.eye(length, dtype=bool), (len(packs), length, length)).copy()
+    for row, pack in enumerate(packs):
+        mask[row, : len(pack), : len(pack)] = visible(pack.segments, pack.branches)
+    return torch.from_numpy(mask).unsqueeze(1)
+
+
+def places_of(packs: Sequence[Pack], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each token's segment and branch, (B, L) each; a padded token is a segment of its own, below 0."""
+    segments = np.broadcast_to(-1 - np.arange(length), (len(packs), length)).copy()
+    branches = np.zeros((len(packs), length), np.int64)
+    for row, pack in enumerate(packs):
+        segments[row, : len(pack)], branches[row, : len(pack)] = pack.segments, pack.branches
+    return torch.from_numpy(segments), torch.from_numpy(branches)
 
 
 def deaf_to_requests(_worker: int) -> None:
@@ -93,6 +115,13 @@ class PackDataset(Dataset[tuple[str, Pack]]):
         )
         return self.pack_ids[index], pack
 
+    def num_branches(self) -> int:
+        """Return the most conversations that share one segment's prefix."""
+        branches = [
+            chunk.flatten().to_numpy(zero_copy_only=False) for chunk in self.table.column("branches").chunks
+        ]
+        return max((int(chunk.max()) for chunk in branches if len(chunk)), default=0)
+
 
 class Collator:
     """Pad packs to the longest, build the visibility mask, and look the images up."""
@@ -105,9 +134,10 @@ class Collator:
         pad_id: int,
         multiple: int = 1,
         kinds: Mapping[str, tuple[str, ...]] | None = None,
+        masked: bool = True,
     ) -> None:
         self.pixels, self.image_processor, self.pad_id = pixels, image_processor, pad_id
-        self.multiple, self.kinds = multiple, kinds or {}
+        self.multiple, self.kinds, self.masked = multiple, kinds or {}, masked
 
     def __call__(self, items: list[tuple[str, Pack]]) -> Batch:
         """Join packs into one micro-batch."""
@@ -118,13 +148,10 @@ class Collator:
         positions = np.zeros(shape, np.int64)
         labels, pairs = np.full(shape, IGNORE, np.int64), np.full(shape, -1, np.int64)
         pair_ids: list[str] = []
-        # A padded token sees itself alone, so that no row of the mask is empty (softmax of nothing is NaN).
-        mask = np.broadcast_to(np.eye(length, dtype=bool), (len(packs), length, length)).copy()
         for row, pack in enumerate(packs):
             size = len(pack)
             ids[row, :size], positions[row, :size] = pack.ids, pack.positions
             labels[row, :size] = targets(pack, ignore=IGNORE)
-            mask[row, :size, :size] = visible(pack.segments, pack.branches)
             numbers = pairs_of_tokens(pack)
             pairs[row, :size] = np.where(numbers >= 0, numbers + len(pair_ids), -1)
             pair_ids.extend(pack.pair_ids)
@@ -133,13 +160,14 @@ class Collator:
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
             labels=torch.from_numpy(labels),
-            visible=torch.from_numpy(mask).unsqueeze(1),
+            visible=masks_of(packs, length) if self.masked else None,
             pixels=normalised(self.image_processor, self.pixels[images]) if len(images) else None,
             images=torch.from_numpy(images),
             pack_ids=tuple(pack_id for pack_id, _ in items),
             pairs=torch.from_numpy(pairs),
             pair_ids=tuple(pair_ids),
             kinds=tuple(kind for pack_id, _ in items for kind in self.kinds.get(pack_id, ())),
+            places=None if self.masked else places_of(packs, length),
         )
 
 
@@ -148,7 +176,7 @@ class PackDataModule(lightning.LightningDataModule):
 
     An epoch of the trainer is `total` packs of the stage's stream (`order.py`), over all ranks; 0 is one pass.
     `start` of them are done: the order is a function of (seed, pass, index), so any number of ranks and workers
-    can go on from there.
+    can go on from there. Without `masked` a batch says where tokens lie, and not which see which.
     """
 
     def __init__(
@@ -164,6 +192,7 @@ class PackDataModule(lightning.LightningDataModule):
         start: int = 0,
         total: int = 0,
         multiple: int = 1,
+        masked: bool = True,
     ) -> None:
         super().__init__()
         self.train_packs = PackDataset(packs / mixture / "train")
@@ -172,7 +201,7 @@ class PackDataModule(lightning.LightningDataModule):
             raise DataError("no training pack in this mixture", where=str(packs / mixture), fix="dvc repro pack")
         pixels = np.load(packs / "images" / "pixels.npy", mmap_mode="r")
         self.collator = Collator(
-            pixels, image_processor, pad_id=pad_id, multiple=multiple, kinds=self.train_packs.kinds
+            pixels, image_processor, pad_id=pad_id, multiple=multiple, kinds=self.train_packs.kinds, masked=masked
         )
         self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
         self.start, self.total = start, total

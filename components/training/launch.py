@@ -21,6 +21,7 @@ from components.data.catalog import load_cards
 from components.data.pictures_elsewhere import say_withheld, withheld_sources, without_pictures
 from components.errors import ConfigError
 from components.model.attention import attend
+from components.model.block_attention import KERNELS, VARLEN, attend_densely, check_documents, check_kernel
 from components.model.machine import prepare_machine
 from components.model.vision import normalised
 from components.model.vlm import count_parameters, part_of, save_vlm, train_only
@@ -38,7 +39,7 @@ from components.training.continuation import (
     position_of,
     with_rollbacks,
 )
-from components.training.datamodule import PackDataModule
+from components.training.datamodule import PackDataModule, PackDataset
 from components.training.features import FeatureCache
 from components.training.forecast import shape_of
 from components.training.guard import DivergenceGuard
@@ -69,6 +70,8 @@ def run_train(settings: Settings, name: str) -> None:
 
 def _run(settings: Settings, name: str, requests: StopRequests) -> None:
     stage = find_stage(settings.recipe, name)
+    training, accelerator = settings.training, settings.cluster.accelerator
+    check_kernel(training.speed.attention, accelerator=accelerator, precision=training.precision)
     quieten()
     prepare_machine(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
@@ -129,6 +132,7 @@ def _attempt(
         work.details |= {key: facts[key] for key in ("captions",) if key in facts}
     module = _train_on_packs(vlm, processor, stage, name=name, settings=settings, work=work,
                              shelf=shelf, resume=resume, facts=facts, requests=requests)  # fmt: skip
+    attend_densely(vlm)
     final = gathered_model(vlm) if module.is_sharded else vlm
     if settings.training.samples and process_rank() == 0:
         data = _data(processor, stage, settings)
@@ -190,6 +194,8 @@ def _train_on_packs(
     shelf: Shelf, resume: Path | None, facts: dict[str, Any], requests: StopRequests,
 ) -> StageModule:  # fmt: skip
     data = _data(processor, stage, settings, start=position_of(shelf, resume))
+    if settings.training.speed.attention == VARLEN:
+        check_documents(max(data.train_packs.num_branches(), PackDataset(data.validation_folder).num_branches()))
     steps = steps_of(stage, len(data.train_packs), name=name)
     data.total = steps * stage.packs_per_step
     telemetry = _telemetry(vlm, stage, settings, log=work.run.log_metrics)
@@ -232,6 +238,7 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: int = 0) -
         seed=settings.seed,
         start=start,
         multiple=BUCKET if settings.training.speed.bucket_lengths else 1,
+        masked=settings.training.speed.attention not in KERNELS,
     )
 
 

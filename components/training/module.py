@@ -17,6 +17,7 @@ import torch
 
 from components.errors import ConfigError, TrainingError
 from components.model.attention import attend
+from components.model.block_attention import attend_in_blocks, hidden_states
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
 from components.training.adapters import add_adapters, rest_under_adapters
@@ -46,11 +47,9 @@ def pack_losses(
     """
     embeddings = embed_with_images(vlm, batch.ids, image_features)
     embeddings = embeddings if joined is None else embeddings + joined.to(embeddings.dtype)
-    bias = torch.zeros(batch.visible.shape, dtype=embeddings.dtype, device=embeddings.device)
-    bias = bias.masked_fill(~batch.visible, torch.finfo(embeddings.dtype).min)
-    hidden = vlm.model.language_model(
-        inputs_embeds=embeddings, attention_mask=bias, position_ids=batch.positions, use_cache=False
-    ).last_hidden_state
+    hidden = hidden_states(
+        vlm.model.language_model, embeddings, positions=batch.positions, visible=batch.visible, places=batch.places
+    )
     is_target = batch.labels != IGNORE
     logits_KV = vlm.lm_head(hidden[is_target]) if supervised_logits else vlm.lm_head(hidden)[is_target]
     return cross_entropy(logits_KV, batch.labels[is_target])
@@ -81,6 +80,7 @@ def switch_on(vlm: Any, speed: Speed) -> None:
     if speed.activation_checkpointing:
         vlm.activation_checkpointing_enable({"use_reentrant": False})
     attend(vlm, speed.attention)
+    attend_in_blocks(vlm, speed.attention)
     if speed.compile:
         vlm.model.language_model.compile(dynamic=True)
 

@@ -31,6 +31,30 @@ def test_the_prefix_ends_with_the_last_image_token():
     assert IMAGE_TOKEN not in tokenizer.decode(conversation.ids[conversation.prefix_length :])
 
 
+def test_what_the_tokenizer_sets_before_a_text_stands_before_the_conversation():
+    from tokenizers import processors
+
+    tokenizer, bare = encoded()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A <|im_end|>", special_tokens=[("<|endoftext|>", 0), ("<|im_end|>", 2)]
+    )
+    framed = encode_conversation(tokenizer, TURNS, image_tokens=4)
+    assert framed.ids == (0, *bare.ids) and framed.supervised == (False, *bare.supervised)
+    assert framed.prefix_length == bare.prefix_length + 1
+    assert encode_prompt(tokenizer, "What?", image_tokens=4)[:2] == [0, 1]
+
+
+def test_a_tokenizer_without_the_marks_of_a_turn_is_given_them(tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    plain = Tokenizer(BPE(vocab={"<s>": 0, "</s>": 1, "a": 2, "b": 3}, merges=[]))
+    PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<s>", eos_token="</s>").save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tiny_language(source="pretrained", path=str(tmp_path)), "unused")
+    assert tokenizer.encode("<|im_start|>a<|im_end|><image>", add_special_tokens=False) == [4, 2, 5, 6]
+
+
 def test_text_alone_has_no_prefix():
     _, conversation = encoded((Turn("human", "What is CT?"), Turn("gpt", "A scan.")))
     assert conversation.prefix_length == 0

@@ -16,6 +16,11 @@ def vlm(settings):
     return build_on_meta(settings.model, settings.packages_root)
 
 
+def test_it_attends_by_flex_attention_and_the_default_by_the_fused_kernel(settings):
+    assert settings.training.speed.attention == "flex" and settings.cluster.accelerator == "cuda"
+    assert settings_from(compose([]), where="conf").training.speed.attention == "fused"
+
+
 def test_the_parts_have_the_published_sizes(vlm):
     counts = count_parameters(vlm)
     width, inner, layers, vocabulary = 4096, 14336, 32, 92544

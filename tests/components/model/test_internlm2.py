@@ -4,13 +4,18 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional
 
 from components.errors import CheckpointError
+from components.model.chat import encode_prompt
 from components.model.internlm2 import convert_internlm2, is_internlm2, llama_weights, split_wqkv
-from components.model.language import language_folder
-from tests.fakes.models import tiny_language
+from components.model.language import language_folder, load_tokenizer
+from components.model.vlm import compose_vlm, make_processor, save_vlm
+from tests.fakes.models import tiny_language, tiny_model
+from tests.fakes.pieces import CONFIG as PUBLISHED
+from tests.fakes.pieces import PLACES, write_model
 
 CONFIG = {
     "model_type": "internlm2", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -20,14 +25,14 @@ CONFIG = {
 HEADS, GROUPS, SIZE = 4, 2, 8
 
 
-def random_weights():
+def random_weights(vocabulary=50):
     generator = torch.Generator().manual_seed(3)
 
     def matrix(*shape):
         return torch.randn(*shape, generator=generator) * 0.2
 
-    weights = {"model.tok_embeddings.weight": matrix(50, 32), "model.norm.weight": 1 + matrix(32),
-               "output.weight": matrix(50, 32)}  # fmt: skip
+    weights = {"model.tok_embeddings.weight": matrix(vocabulary, 32), "model.norm.weight": 1 + matrix(32),
+               "output.weight": matrix(vocabulary, 32)}  # fmt: skip
     for layer in range(2):
         stem = f"model.layers.{layer}."
         weights |= {
@@ -49,6 +54,8 @@ def folder(tmp_path):
     half = len(weights) // 2
     for number, names in enumerate((list(weights)[:half], list(weights)[half:])):
         save_file({name: weights[name] for name in names}, source / f"part-{number}.safetensors")
+    write_model(source / "tokenizer.model")
+    (source / "tokenizer_config.json").write_text(json.dumps(PUBLISHED))
     return source
 
 
@@ -113,6 +120,42 @@ def test_a_pretrained_folder_in_this_layout_is_converted_once(folder, tmp_path):
         == "llama"
     )
     assert language_folder(language, tmp_path, cache=tmp_path / "cache") == target
+
+
+def test_the_converted_folder_holds_its_tokenizer_and_another_tokenizer_is_converted_again(folder, tmp_path):
+    language = tiny_language(source="pretrained", path=str(folder))
+    tokenizer = load_tokenizer(language, tmp_path, cache=tmp_path / "cache")
+    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == PLACES["[UNUSED_1]"]
+    (folder / "tokenizer_config.json").write_text("{}")
+    again = load_tokenizer(language, tmp_path, cache=tmp_path / "cache")
+    assert again.convert_tokens_to_ids("[UNUSED_1]") == PLACES["[UNUSED_1]"]
+
+
+def test_a_model_on_the_published_folder_ends_in_plain_transformers_with_the_published_rows(tmp_path, monkeypatch):
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    published, vocabulary = tmp_path / "published", len(PLACES)
+    published.mkdir()
+    (published / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": vocabulary}))
+    save_file(random_weights(vocabulary), published / "model.safetensors")
+    write_model(published / "tokenizer.model")
+    (published / "tokenizer_config.json").write_text(json.dumps(PUBLISHED))
+    monkeypatch.chdir(tmp_path)
+    language = tiny_language(source="pretrained", path=str(published), tie_embeddings=False)
+    model = tiny_model(language=language).model_copy(update={"chat_template": "internlm2"})
+    vlm, processor = compose_vlm(model, tmp_path, seed=0).eval(), make_processor(model, tmp_path)
+    assert len(processor.tokenizer) == vocabulary + 1 == vlm.get_input_embeddings().num_embeddings  # `<image>`
+    save_vlm(vlm, processor, tmp_path / "saved")
+    loaded = AutoProcessor.from_pretrained(tmp_path / "saved", backend="pil", trust_remote_code=False)
+    again = LlavaForConditionalGeneration.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "abc"}]}]
+    text = loaded.apply_chat_template(turn, add_generation_prompt=True)
+    inputs = loaded(text=text, images=Image.new("RGB", (32, 32)), return_tensors="pt")
+    ids = inputs["input_ids"][0].tolist()
+    assert ids == encode_prompt(processor.tokenizer, "<image>\nabc", image_tokens=4) and ids[0] == PLACES["<s>"]
+    assert ids.count(PLACES["[UNUSED_1]"]) == 2 and ids.count(PLACES["[UNUSED_0]"]) == 1  # im_start, im_end
+    with torch.no_grad():
+        assert (vlm(**inputs).logits - again(**inputs).logits).abs().max() < 1e-4
 
 
 def test_the_joint_projection_comes_apart_by_group():

@@ -17,10 +17,11 @@ QLORA = Adapter(rank=2, alpha=4.0, layers=("q_proj", "down_proj"), four_bit=True
 ROW = stage(trains=("projector", "language"), adapters={"language": QLORA})
 
 
-@pytest.fixture
-def wide():
+@pytest.fixture(params=["llama", "qwen2"])  # qwen2's projections have biases
+def wide(request):
     """NF4 rounds blocks of 64 values: a width that holds whole blocks."""
-    return compose_vlm(tiny_model(language=tiny_language(hidden_size=64, intermediate_size=128)), "unused", seed=2)
+    language = tiny_language(family=request.param, hidden_size=64, intermediate_size=128)
+    return compose_vlm(tiny_model(language=language), "unused", seed=2)
 
 
 @pytest.mark.parametrize(
