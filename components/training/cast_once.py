@@ -8,16 +8,15 @@ workstation, and worth leaving off where a rank's memory is what is short.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch.nn import functional
 
 
 @contextmanager
-def frozen_cast_once(model: torch.nn.Module, dtype: torch.dtype) -> Iterator[int]:
+def frozen_cast_once(model: torch.nn.Module, dtype: torch.dtype) -> Generator[int]:
     """Let every frozen float32 `Linear` of a model compute from a kept cast under autocast to `dtype`.
 
     Outside autocast, and after the block, the layers compute as they did. Yields how many layers keep a cast.
@@ -39,14 +38,14 @@ def frozen_cast_once(model: torch.nn.Module, dtype: torch.dtype) -> Iterator[int
             del layer.forward
 
 
-def _forward_from_cast(layer: torch.nn.Linear, dtype: torch.dtype) -> Callable[[torch.Tensor], Any]:
+def _forward_from_cast(layer: torch.nn.Linear, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
     weight = layer.weight.detach().to(dtype)
     bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 
-    def forward(inputs: torch.Tensor) -> Any:
-        kind = inputs.device.type
+    def forward(input: torch.Tensor) -> torch.Tensor:
+        kind = input.device.type
         if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype:
-            return functional.linear(inputs, weight, bias)
-        return functional.linear(inputs, layer.weight, layer.bias)
+            return functional.linear(input, weight, bias)
+        return functional.linear(input, layer.weight, layer.bias)
 
     return forward
