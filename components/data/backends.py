@@ -1,4 +1,4 @@
-"""Where sources are read: joblib over processes here, or over a cluster of ray or dask.
+"""Where sources are read and pairs made: joblib over processes here, or over a cluster of ray or dask.
 
 loky, threading and sequential are joblib's own. ray and dask start on this machine alone and listen on loopback,
 unless an address names a cluster that runs already.
@@ -7,7 +7,7 @@ unless an address names a cluster that runs already.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ class Pool:
     def __init__(self, workers: int, backend: str) -> None:
         self.workers, self.backend = max(1, workers), backend
 
-    def __call__(self, calls: Sequence[Call]) -> Iterable[tuple[int, Any]]:
+    def __call__(self, calls: Iterable[Call]) -> Iterable[tuple[int, Any]]:
         """Run every call."""
         from joblib import Parallel, delayed, parallel_config
 
@@ -60,8 +60,8 @@ def _installed(module: str, backend: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = "ray" if backend == "ray" else "distributed"
-        fix = f"pip install {package}, or gmai configure ingest.backend=loky"
-        raise ConfigError(f"backend {backend!r} is not installed", where="ingest.backend", fix=fix) from error
+        fix = f"pip install {package}, or gmai configure ingest.backend=loky pair.backend=loky"
+        raise ConfigError(f"backend {backend!r} is not installed", where="ingest.backend, pair.backend", fix=fix) from error
 
 
 @contextmanager

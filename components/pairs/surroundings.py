@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.pairs.facts import SIDES, absent_labels, present_labels
@@ -41,9 +41,10 @@ class Surroundings:
     absent: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
+    partners: dict[str, list[Partner]] = field(default_factory=dict)
     modalities: Counter[str] = field(default_factory=Counter)
     body_parts: Counter[str] = field(default_factory=Counter)
+    _ranked: tuple[str, list[Partner]] = ("", [])  # the last study asked for: records of one come together
     further: Any = None  # a `Further` of difficulty.py, which stands on this module
 
     def acceptance(self, label: str, *, is_present: bool) -> float:
@@ -58,11 +59,18 @@ class Surroundings:
 
     def partners_of(self, record: Record) -> list[Partner]:
         """List kept records of the same study, this one left out, in a fixed order."""
-        kept = heapq.nsmallest(PARTNERS_KEPT, self.partners.get(_study(record), []), key=lambda item: item[0])
+        name, kept = self._ranked
+        if name != _study(record):
+            name, kept = _study(record), _first(self.partners.get(_study(record), []))
+            self._ranked = name, kept
         return [
-            partner for _, partner in kept
-            if partner.record_id != record.record_id and partner.split == record.split
-        ]  # fmt: skip
+            partner for partner in kept if partner.record_id != record.record_id and partner.split == record.split
+        ]
+
+    def of_studies(self, names: Iterable[str]) -> Surroundings:
+        """Return the same counts with the partners of these studies alone."""
+        partners = {name: self.partners[name] for name in names if name in self.partners}
+        return replace(self, partners=partners, _ranked=("", []))
 
 
 def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
@@ -70,8 +78,9 @@ def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
     found: dict[str, Surroundings] = defaultdict(Surroundings)
     modalities: Counter[str] = Counter()
     body_parts: Counter[str] = Counter()
+    told: dict[Any, Any] = {}
     for record in records:
-        _add(found[record.source], record)
+        _add(found[record.source], record, told)
         modalities[record.modality] += 1
         body_parts[record.body_part] += 1
     for around in found.values():
@@ -79,12 +88,18 @@ def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
     return dict(found)
 
 
+def study_name(patient_key: str, study_key: str) -> str:
+    """Name a study by its patient and itself."""
+    return f"{patient_key}\x1f{study_key}"
+
+
 def commonness(count: int) -> float:
     """Weigh by powers of two, so that a few records more change no draw: 1 for none, 2 for 1, 4 for 2-3, …"""
     return float(2 ** count.bit_length())
 
 
-def _add(around: Surroundings, record: Record) -> None:
+def _add(around: Surroundings, record: Record, told: dict[Any, Any]) -> None:
+    """Count a record; `told` holds what many images have in common, so that millions of them share it."""
     present, absent = present_labels(record), absent_labels(record)
     around.present.update(present)
     around.absent.update(absent)
@@ -94,16 +109,22 @@ def _add(around: Surroundings, record: Record) -> None:
     for label, count in regions.items():
         around.counts[label].add(count)
     if record.regions_complete:
-        partner = Partner(record.record_id, record.split, present, absent, tuple(sorted(regions.items())))
-        _keep(around.partners[_study(record)], partner)
+        facts = (record.split, present, absent, tuple(sorted(regions.items())))
+        split, present, absent, counts = told.setdefault(facts, facts)
+        partner = Partner(record.record_id, split, present, absent, counts)
+        _keep(around.partners.setdefault(_study(record), []), partner)
 
 
-def _keep(kept: list[tuple[str, Partner]], partner: Partner) -> None:
+def _keep(kept: list[Partner], partner: Partner) -> None:
     """Hold the `PARTNERS_KEPT` partners of smallest hash, whatever the order they come in."""
-    kept.append((stable_id("partner", partner.record_id), partner))
+    kept.append(partner)
     if len(kept) > 2 * PARTNERS_KEPT:
-        kept[:] = heapq.nsmallest(PARTNERS_KEPT, kept, key=lambda item: item[0])
+        kept[:] = _first(kept)
+
+
+def _first(partners: Iterable[Partner]) -> list[Partner]:
+    return heapq.nsmallest(PARTNERS_KEPT, partners, key=lambda partner: stable_id("partner", partner.record_id))
 
 
 def _study(record: Record) -> str:
-    return f"{record.patient_key}\x1f{record.study_key}"
+    return study_name(record.patient_key, record.study_key)

@@ -56,6 +56,9 @@ class PairMaking(Generating):
     max_regions: Positive = Field(description="region captions a record, at most")
     shard_megabytes: Positive
     kinds: tuple[str, ...] = Field(description="pair kinds to make")
+    jobs: Positive = Field(default=1, description="processes that render templates; the pairs are the same")
+    backend: Literal["loky", "threading", "sequential", "ray", "dask"] = "loky"
+    address: str = Field(default="", description="of a ray or dask cluster; empty: started on this machine alone")
 
 
 class BenchmarkFiles(Frozen):

@@ -133,3 +133,24 @@ def iterate_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=chosen):
                 yield from batch.to_pylist()
+
+
+def row_groups(folder: Path) -> Iterator[tuple[Path, list[int]]]:
+    """Yield each shard below a folder with the rows of each of its row groups, from the footers."""
+    import pyarrow.parquet as pq
+
+    for path in shards_below(folder):
+        facts = pq.read_metadata(path)
+        yield path, [facts.row_group(group).num_rows for group in range(facts.num_row_groups)]
+
+
+def iterate_groups(
+    shard: Path, groups: Sequence[int], columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of some row groups of a shard as dicts, few in memory at a time."""
+    import pyarrow.parquet as pq
+
+    chosen = list(columns) if columns is not None else None
+    with pq.ParquetFile(shard) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, row_groups=list(groups), columns=chosen):
+            yield from batch.to_pylist()

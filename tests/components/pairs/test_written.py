@@ -18,7 +18,7 @@ from components.pairs.knowledge import (
     SIDE_ENTRY,
     sayable,
 )
-from components.pairs.make import verified
+from components.pairs.making import verified
 from components.pairs.parse_back import contradictions, known_of
 from components.pairs.surroundings import look_around
 from components.pairs.wording.written import CHINESE_SHAPES, ENGLISH_SHAPES
