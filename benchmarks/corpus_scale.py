@@ -1,9 +1,12 @@
-"""Curation and checks over synthetic indexes of 10 k to 5.5 M rows: how time and memory grow, beside pandas.
+"""Pairing, curation and checks over synthetic indexes of 10 k to 5.5 M rows: how time and memory grow.
 
-Each size runs in a process of its own, so that its peak memory is its own: duplicates, splits, firewall (words and
-altered copies, some planted) and the checks, by the functions that the stages call. Making the synthetic rows is
-not timed. The peer is one plain pandas pass over the same rows: drop_duplicates, a merge with the held-out hashes
-and a groupby of the patients. `python benchmarks/corpus_scale.py [--sizes 10000,100000]`.
+Each size runs in two processes of its own, as the stages do, so that peak memory is its own. Pairing: annotated
+records (classes, boxes, masks, reports) on disk become about so many pairs, read back and written, by the stage's
+own function with two worker processes; its memory is the main process's and twice the larger worker's. Curation
+and checks: duplicates, splits, firewall (words and altered copies, some planted) and the expectations, by the
+functions that the stages call. Making the synthetic rows is not timed. The peer is one plain pandas pass over the
+same rows: drop_duplicates, a merge with the held-out hashes and a groupby of the patients. Alone on two cores the
+whole takes some twenty minutes. `python benchmarks/corpus_scale.py [--sizes 10000,100000]`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +33,7 @@ BATCH, FRAME = 1 << 13, 50_000
 HELD_OUT_SHARE, EQUAL_SHARE, PLANTED_SHARE = 0.01, 0.01, 0.0005
 IMAGES_A_PATIENT = 8
 TARGET_EXPONENT, TARGET_GB = 1.1, 4.0
+PAIRS_A_RECORD, WORKERS = 9, 2
 DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
@@ -217,6 +222,41 @@ def run_checks(images: pa.Table, record_keys: Any, clock: Clock) -> int:
     return sum(not merge_outcomes(list(column)).passed for column in zip(*parts, strict=True))
 
 
+def run_pairing(rows: int) -> dict[str, Any]:
+    """Make about so many pairs of annotated records, from disk to disk; return seconds, counts and memory."""
+    from components.pairs.make import open_generator, write_pairs
+    from components.pairs.making import Making
+    from components.pairs.reading import Reading
+    from components.pairs.side_by_side import Crew
+    from components.settings import load_settings
+    from tests.fakes.annotated_records import write_records
+
+    settings = load_settings(ROOT / "params.yaml")
+    options = settings.pair
+    making = Making(open_generator(settings), options.kinds, options.augmentation, settings.check.max_text)
+    with tempfile.TemporaryDirectory() as folder:
+        write_records(Path(folder) / "records", max(1, rows // PAIRS_A_RECORD))
+        started = time.perf_counter()
+        tally = write_pairs(
+            Reading(Path(folder) / "records"), Path(folder) / "pairs", making,
+            shard_bytes=options.shard_megabytes << 20, crew=Crew(jobs=WORKERS), choices=options.choices,
+        )  # fmt: skip
+        seconds = time.perf_counter() - started
+    shutdown_workers()
+    own, worker = (
+        resource.getrusage(who).ru_maxrss / (1 << 20) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    kept = sum(tally.kept["kind"].values())
+    return {"seconds": seconds, "kept": kept, "refused": dict(tally.reasons), "gb": own + WORKERS * worker}
+
+
+def shutdown_workers() -> None:
+    """End joblib's waiting processes, so that their memory is known."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+
+
 def run_peer(images: pa.Table) -> float:
     """Return the seconds of the plain pandas pass."""
     import pandas as pd
@@ -239,18 +279,23 @@ def run_one(rows: int) -> dict[str, Any]:
 
     limits = load_settings(ROOT / "params.yaml").curate
     clock = Clock()
+    command = [sys.executable, __file__, "--pairing", str(rows)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    pairing = json.loads(done.stdout.splitlines()[-1])
+    clock.seconds["pairing"] = pairing["seconds"]
     images, planted = synthetic_images(rows)
     counts, keys = run_ours(images, clock, limits)
     plain = images.drop_columns(["thumbnail", "base"])
     del images
     failed = run_checks(plain, keys, clock)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    peak = max(pairing["gb"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20))
     same_work = clock.seconds["split"] + clock.seconds["dedupe"]
     return {
         "rows": rows, "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
         "total_seconds": round(sum(clock.seconds.values()), 3), "peak_gb": round(peak, 3),
         "peer_seconds": round(run_peer(plain), 3), "same_work_seconds": round(same_work, 3),
-        "counts": counts, "planted": planted, "expectations_failed": failed,
+        "counts": counts, "planted": planted, "expectations_failed": failed, "pairs": pairing["kept"],
+        "pairing_gb": round(pairing["gb"], 3), "pairs_per_second": round(pairing["kept"] / pairing["seconds"]),
     }  # fmt: skip
 
 
@@ -266,7 +311,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--one", type=int, help="measure one size in this process")
+    parser.add_argument("--pairing", type=int, help="measure the pairing of one size in this process")
     asked = parser.parse_args()
+    if asked.pairing:
+        print(json.dumps(run_pairing(asked.pairing)))
+        return
     if asked.one:
         print(json.dumps(run_one(asked.one)))
         return
