@@ -61,7 +61,9 @@ def _installed(module: str, backend: str) -> Any:
     except ImportError as error:
         package = "ray" if backend == "ray" else "distributed"
         fix = f"pip install {package}, or gmai configure ingest.backend=loky pair.backend=loky"
-        raise ConfigError(f"backend {backend!r} is not installed", where="ingest.backend, pair.backend", fix=fix) from error
+        raise ConfigError(
+            f"backend {backend!r} is not installed", where="ingest.backend, pair.backend", fix=fix
+        ) from error
 
 
 @contextmanager

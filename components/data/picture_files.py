@@ -91,8 +91,10 @@ def load_member(member: Member) -> bytes:
         raise Refused(reason_of(error)) from error
 
 
-def iterate_archives(root: Path, patterns: tuple[str, ...]) -> Iterator[Member | Rejection]:
-    """Yield the members of every zip and tar file that matches, archive by archive in name order.
+def iterate_archives(
+    root: Path, patterns: tuple[str, ...], takes: Callable[[str], bool] = lambda _: True
+) -> Iterator[Member | Rejection]:
+    """Yield the members of every zip and tar file that matches and is taken, archive by archive in name order.
 
     Raises:
         DataError: a file is neither, or its directory is cut short.
@@ -101,6 +103,8 @@ def iterate_archives(root: Path, patterns: tuple[str, ...]) -> Iterator[Member |
     for pattern in patterns:
         for path in find_files(root, pattern):
             relative = path.relative_to(root).as_posix()
+            if not takes(relative):
+                continue
             members = _zip_members if _is_zip(path) else _tar_members
             for member in members(path, relative):
                 yield _checked(member)

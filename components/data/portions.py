@@ -162,7 +162,7 @@ def read_portions(job: SourceJob, portions: Sequence[Portion]) -> None:
     names = HeldNames()
     context = ReadContext(job.max_side, job.secret, names=names, choose=choose)
     found = with_asides(reader.read(job.root, job.card, context), context.scrubbed, names)
-    mine = ((0 if is_whole else _place_of(made.sample, job.card, place, hidden), made) for made in found)
+    mine = ((0 if is_whole else _place_of(made, job.card, place, hidden), made) for made in found)
     left = dict(enumerate(portions))
     for number, group in groupby(mine, key=lambda item: item[0]):
         if number is not None:
@@ -191,14 +191,22 @@ def with_asides(samples: Iterator[Sample], scrubbed: Counter[str], names: HeldNa
         yield Made(sample, found, names.take())
 
 
-def _place_of(sample: Sample, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
-    """Return the number of the portion that a sample's path belongs to, or None; `#` parts a file and its part."""
+def _place_of(made: Made, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
+    """Return the number of the portion that a sample's path belongs to, or None.
+
+    `#` parts a file and its part; what comes out of an archive lies below its path.
+    """
+    sample = made.sample
     if isinstance(sample, Record):
-        return hidden.get(sample.source_path.removeprefix(f"{card.name}/"))
-    where = sample.where
-    while where and where not in place:
-        where = where.rpartition("#")[0]
-    return place.get(where)
+        path = sample.source_path.removeprefix(f"{card.name}/")
+        return hidden[path] if path in hidden else _above(dict(made.names).get(path, path), "/", place)
+    return _above(sample.where, "#", place)
+
+
+def _above(path: str, mark: str, place: Mapping[str, int]) -> int | None:
+    while path and path not in place:
+        path = path.rpartition(mark)[0]
+    return place.get(path)
 
 
 def write_portion(job: SourceJob, portion: Portion, samples: Iterable[Made], screen: Screen | None) -> None:

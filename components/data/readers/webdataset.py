@@ -32,6 +32,7 @@ from components.records import Record
 from components.settings import Words
 
 VERSION = 1
+PORTIONS = True  # a shard is a unit
 TEXT, CLASS = "_text", "_class"  # columns that a sample's own members become
 MAX_TEXT = 16 << 20
 
@@ -62,7 +63,7 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     options = parse_options(Options, card)
     columns = _columns(options)
     for group in options.shards:
-        members = iterate_archives(root, (group.file,))
+        members = iterate_archives(root, (group.file,), context.takes)
         seen: set[tuple[str, str]] = set()
         for (shard, key), parts in groupby(members, key=_key_of):
             held: dict[str, bytes] = {}
