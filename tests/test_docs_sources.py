@@ -43,6 +43,14 @@ def test_every_reader_has_a_row_and_a_page_with_a_card_and_its_reasons(name):
     assert re.search(r"^\| (reason|rejection)[^|]*\|", page, flags=re.MULTILINE), "no table of reasons"
 
 
+def test_the_readers_that_read_one_changed_file_alone_are_named():
+    said = WORDS[WORDS.index("only the files that changed are read again") :].partition(
+        "The others are read whole"
+    )[0]
+    named = set(re.findall(r"`([a-z_]+)`", said))
+    assert named == {name for name in reader_names() if getattr(find_reader(name), "PORTIONS", False)}
+
+
 def test_every_card_to_copy_is_there():
     copied = set(re.findall(r"`conf/sources/([a-z0-9_/]+)\.yaml`", PAGE))
     files = {path.relative_to("conf/sources").with_suffix("").as_posix() for path in card_files().values()}
