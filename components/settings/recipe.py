@@ -62,6 +62,9 @@ class Stage(Frozen):
     weight_decay: float = Field(ge=0)
     clip: float = Field(gt=0, description="gradient norm limit")
     packs_per_step: Positive = Field(description="packs an optimiser step, over all devices")
+    micro_batch: int = Field(
+        default=0, ge=0, description="packs a device holds at once; 0 is training.micro_batch"
+    )
     epochs: float = Field(gt=0, description="passes over the mixture's packs")
     max_steps: int = Field(ge=0, description="optimiser steps at most; 0 is no limit")
     evidence: dict[str, str] = Field(default_factory=dict, description="field -> where its value comes from")
