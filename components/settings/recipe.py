@@ -12,6 +12,8 @@ from components.settings.base import Frozen, Positive, Share
 from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 Part = Literal["vision", "projector", "language"]
+# What papers do not say of a stage and its row must: each is a field of the row, or `max_length`, the model's.
+SILENT = (("epochs",), ("warmup_ratio", "warmup_steps"), ("weight_decay",), ("max_length",), ("clip",))
 
 
 class VisionInitialisation(Frozen):
@@ -93,6 +95,17 @@ class Recipe(Frozen):
         for name, stage in self.stages.items():
             if stage.mixture not in self.mixtures:
                 raise ValueError(f"stage {name} reads mixture {stage.mixture!r}; known: {sorted(self.mixtures)}")
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_is_named(self) -> Recipe:
+        """Every value that papers do not state says where it comes from; a run's parameters hold it."""
+        for name, stage in self.stages.items():
+            missing = [" or ".join(names) for names in SILENT if not any(map(stage.evidence.get, names))]
+            if missing:
+                raise ValueError(f"stage {name} does not say where these come from (evidence): {missing}")
+            if unknown := set(stage.evidence) - {*Stage.model_fields, "max_length"}:
+                raise ValueError(f"stage {name} has evidence of what is no setting of it: {sorted(unknown)}")
         return self
 
     @field_validator("stages")

@@ -296,7 +296,7 @@ def accumulation(settings: Settings, stage: Stage) -> int:
         raise ConfigError(
             f"packs_per_step {stage.packs_per_step} is no multiple of micro_batch x devices x nodes = {at_once}",
             where="conf/recipe and conf/cluster",
-            fix="gmai configure training.micro_batch=...",
+            fix="gmai configure training.micro_batch=... (or micro_batch of the stage's row, where it has one)",
         )
     return stage.packs_per_step // at_once
 

@@ -96,7 +96,11 @@ def _table(forecasts: Sequence[StageForecast], settings: Settings) -> object:
         low, high = row.hours
         table.add_row(
             row.name, f"{row.trainable / 1e6:,.1f}", f"{row.steps:,}", f"{row.tokens:.2g}", f"{row.flops:.2g}",
-            f"{row.memory_gigabytes:.1f}", f"{row.host_gigabytes:.1f}", f"{low:.3g}-{high:.3g}",
+            f"{row.memory_gigabytes:.1f}", f"{row.host_gigabytes:.1f}", _span(low, high),
             f"{row.disk_gigabytes:.1f}",
         )  # fmt: skip
     return table
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.0f}-{high:.0f}" if low >= 10 else f"{low:.2g}-{high:.2g}"
