@@ -324,6 +324,7 @@ def kept_features_cost(setting: Setting) -> float:
 def loss_curve(setting: Setting, name: str, *, steps: int) -> dict[str, Any]:
     """Compare a stage's losses of so many steps in fp32, one conversation a row, at the stage's own rate."""
     singles, trains, rate = setting.apart(setting.packs[name]), STAGES[name], setting.rates[name]
+    singles *= -(-steps // len(singles))  # read again where there are fewer than steps
     batch = max(1, len(singles) // steps)
     singles = singles[: batch * steps]
     ours, _ = run_ours(setting, singles, trains=trains, batch=batch, bf16=False, learning_rate=rate)
