@@ -12,8 +12,8 @@ NAMES = {
     "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention backward",
     "aten::_log_softmax_backward_data": "softmax and cross-entropy",
     "aten::native_layer_norm": "normalisation and elementwise", "aten::silu": "normalisation and elementwise",
-    "aten::_fused_adamw_": "optimizer", "Optimizer.step#AdamW.step": "optimizer", "aten::copy_": "casts and copies",
-    "collate": "data", "aten::empty": OTHER,
+    "aten::_fused_adamw_": "optimizer", "Optimizer.step#AdamW.step": "optimizer",
+    "aten::copy_": "casts and copies", "collate": "data", "aten::empty": OTHER,
 }  # fmt: skip
 
 
