@@ -30,8 +30,8 @@ KEPT_BYTES = {
 }  # fmt: skip
 LOGIT_COPIES = 2  # logits and their gradient, in the run's precision: the rest goes a few rows at a time
 WHOLE = {False: 2.0, True: 5.25}  # copies of what FSDP2 gathers, by whether it learns: weights, gradients, buffers
-LIBRARIES = 1.1e9  # bytes of an interpreter with torch, transformers and lightning, as measured on Linux
-WORKER = 0.7e9  # bytes of its own that a loading process adds, as measured on Linux
+LIBRARIES = 0.65e9  # bytes of an interpreter with torch, transformers, lightning and mlflow, measured on Linux
+WORKER = 0.1e9  # bytes of a loading process: 8 MB as measured when it is forked, the rest for what it reads ahead
 
 
 @dataclass(frozen=True, slots=True)
