@@ -6,7 +6,8 @@
     python docs/measure.py --check                                   exit 1 when the page differs from what is kept
 
 A script prints one JSON object as its last line; it is kept in figures/measured/NAME.json with the command, the
-commit and the processors it ran on. No number of the page is typed by hand.
+commit and the processors it ran on. No number of the page is typed by hand. docs/training_speed.md is written with
+it, from what benchmarks/training_profile.py printed.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from typing import Any
 from components.tracking.commit import write_bytes, write_json
 
 ROOT = Path(__file__).parents[1]
-KEPT, PAGE = Path("figures/measured"), Path("docs/figures.md")
+KEPT, PAGE, SPEED_PAGE = Path("figures/measured"), Path("docs/figures.md"), Path("docs/training_speed.md")
 OPENING = """# Measured figures
 
 Written by `docs/measure.py` from what the scripts of `benchmarks/` and `drills/` printed. A ratio is ours over
 the peer's, measured in the same run on the same machine; a target is the issue's, and a miss stays here.
+"""
+SPEED_OPENING = """# Where a training step's time goes
+
+Written by `docs/measure.py` from what `benchmarks/training_profile.py` printed. A step is a micro-batch of the
+preset's packs, forward, backward and the optimiser, on an otherwise idle machine.
 """
 
 
@@ -88,6 +94,28 @@ def page(root: Path) -> str:
     return "".join(parts)
 
 
+def speed_page(root: Path) -> str:
+    """Return docs/training_speed.md: where a step's time goes, and what was tried, as the profile was kept."""
+    path = root / KEPT / "training_profile.json"
+    if not path.is_file():
+        return f"{SPEED_OPENING}\n_Not measured yet: `python docs/measure.py benchmarks/training_profile.py`._\n"
+    kept = json.loads(path.read_text())
+    result, parts = kept["result"], [SPEED_OPENING]
+    parts.append(
+        f"\n`{kept['command']}` at {kept['commit'][:10]} on {kept['machine']}, in {result['precision']}: "
+        f"stage III reaches {result['ratio']:.1%} of the rate of {result['peer']} (aim: {result['target']:.0%}).\n"
+    )
+    for name, stage in result["stages"].items():
+        share = [f"| {kind} | {value:.1%} |" for kind, value in stage["share"].items()]
+        tried = [f"| {switch} | {row['seconds']:g} | {row['times']:g} |" for switch, row in stage["tried"].items()]
+        parts.append(
+            f"\n## Stage {name}: {stage['seconds']:g} s a step, utilisation {stage['utilisation']:.1%}\n\n"
+            + "\n".join(["| where the time goes | share |", "| --- | --- |", *share, ""])
+            + "\n".join(["\n| what was tried | s a step | times as fast |", "| --- | --- | --- |", *tried, ""])
+        )
+    return "".join(parts)
+
+
 def main() -> None:
     """Measure, if a script is named; then write the page, or compare it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,10 +126,13 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.script:
         keep(chosen.root, chosen.script, measure(chosen.root, chosen.script, chosen.arguments))
-    text, target = page(chosen.root), chosen.root / PAGE
-    if chosen.check:
-        raise SystemExit(0 if target.is_file() and target.read_text() == text else f"{PAGE}: run docs/measure.py")
-    write_bytes(target, text.encode())
+    pages = {PAGE: page(chosen.root), SPEED_PAGE: speed_page(chosen.root)}
+    for name, text in pages.items():
+        target = chosen.root / name
+        if not chosen.check:
+            write_bytes(target, text.encode())
+        elif not target.is_file() or target.read_text() != text:
+            raise SystemExit(f"{name}: run docs/measure.py")
 
 
 if __name__ == "__main__":

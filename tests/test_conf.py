@@ -129,7 +129,7 @@ def test_32_devices_reach_the_papers_step() -> None:
     devices = settings.cluster.devices * settings.cluster.nodes
     assert devices == 32
     for stage in settings.recipe.stages.values():
-        assert stage.packs_per_step % (devices * settings.training.micro_batch) == 0
+        assert stage.packs_per_step % (devices * (stage.micro_batch or settings.training.micro_batch)) == 0
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,23 @@ def test_the_page_is_checked_against_what_is_kept(root: Path) -> None:
     assert refused.returncode == 1 and "docs/measure.py" in refused.stderr
 
 
+def test_the_profile_of_training_has_its_own_page(root: Path) -> None:
+    row = {"seconds": 2.5, "utilisation": 0.38, "share": {"matrix products": 0.61, "other": 0.39}}
+    row["tried"] = {"torch.compile": {"seconds": 2.0, "times": 1.25}}
+    found = {"name": "training_profile", "peer": "torch.mm", "ratio": 0.38, "target": 0.5, "precision": "bf16"}
+    printed = json.dumps({**found, "stages": {"III": row}})
+    (root / "benchmarks" / "training_profile.py").write_text(f"print({printed!r})")
+    page = root / "docs" / "training_speed.md"
+    call(root)
+    assert "Not measured yet" in page.read_text() and call(root, "--check").returncode == 0
+    assert call(root, "benchmarks/training_profile.py").returncode == 0
+    text = page.read_text()
+    for line in ("| matrix products | 61.0% |", "| torch.compile | 2 | 1.25 |", "38.0% of the rate of torch.mm"):
+        assert line in text
+    page.write_text("by hand")
+    assert "training_speed.md" in call(root, "--check").stderr
+
+
 @pytest.mark.parametrize("ending", ["sys.exit(3)", 'print("no json")'])
 def test_a_run_that_went_wrong_is_not_kept(root: Path, ending: str) -> None:
     (root / "benchmarks" / "toy.py").write_text(SCRIPT + ending)

@@ -12,6 +12,8 @@ from components.settings.base import Frozen, Positive, Share
 from components.settings.training import Budget, Checkpointing, Device, Guard, Speed
 
 Part = Literal["vision", "projector", "language"]
+# What papers do not say of a stage and its row must: each is a field of the row, or `max_length`, the model's.
+SILENT = (("epochs",), ("warmup_ratio", "warmup_steps"), ("weight_decay",), ("max_length",), ("clip",))
 
 
 class VisionInitialisation(Frozen):
@@ -62,6 +64,9 @@ class Stage(Frozen):
     weight_decay: float = Field(ge=0)
     clip: float = Field(gt=0, description="gradient norm limit")
     packs_per_step: Positive = Field(description="packs an optimiser step, over all devices")
+    micro_batch: int = Field(
+        default=0, ge=0, description="packs a device holds at once; 0 is training.micro_batch"
+    )
     epochs: float = Field(gt=0, description="passes over the mixture's packs")
     max_steps: int = Field(ge=0, description="optimiser steps at most; 0 is no limit")
     evidence: dict[str, str] = Field(default_factory=dict, description="field -> where its value comes from")
@@ -90,6 +95,17 @@ class Recipe(Frozen):
         for name, stage in self.stages.items():
             if stage.mixture not in self.mixtures:
                 raise ValueError(f"stage {name} reads mixture {stage.mixture!r}; known: {sorted(self.mixtures)}")
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_is_named(self) -> Recipe:
+        """Every value that papers do not state says where it comes from; a run's parameters hold it."""
+        for name, stage in self.stages.items():
+            missing = [" or ".join(names) for names in SILENT if not any(map(stage.evidence.get, names))]
+            if missing:
+                raise ValueError(f"stage {name} does not say where these come from (evidence): {missing}")
+            if unknown := set(stage.evidence) - {*Stage.model_fields, "max_length"}:
+                raise ValueError(f"stage {name} has evidence of what is no setting of it: {sorted(unknown)}")
         return self
 
     @field_validator("stages")

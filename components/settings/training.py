@@ -59,4 +59,5 @@ class Budget(Frozen):
     """What a run may cost; 0 is no limit."""
 
     hours: float = Field(default=0.0, ge=0, description="all stages, in the worst case")
-    disk_gigabytes: float = Field(default=0.0, ge=0)
+    disk_gigabytes: float = Field(default=0.0, ge=0, description="data, models and checkpoints of all stages")
+    enforced: bool = Field(default=True, description="false starts a stage that is over it, and says so")

@@ -30,6 +30,7 @@ from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
 from components.training.adapters import merge_adapters
+from components.training.budget import check_affordable
 from components.training.checkpoint import Shelf
 from components.training.continuation import (
     announce_start,
@@ -48,7 +49,14 @@ from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
-from components.training.stages import check_frozen, find_stage, num_steps, packs_of_passes, part_hashes
+from components.training.stages import (
+    check_frozen,
+    find_stage,
+    micro_batch_of,
+    num_steps,
+    packs_of_passes,
+    part_hashes,
+)
 from components.training.start import check_start, load_start, model_digest
 from components.training.strategies import gathered_model, make_strategy
 from components.training.telemetry import LogPoint, LossesApart, Telemetry
@@ -72,6 +80,7 @@ def _run(settings: Settings, name: str, requests: StopRequests) -> None:
     stage = find_stage(settings.recipe, name)
     training, accelerator = settings.training, settings.cluster.accelerator
     check_kernel(training.speed.attention, accelerator=accelerator, precision=training.precision)
+    check_affordable(settings, name)
     quieten()
     prepare_machine(settings.cluster.threads)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
@@ -208,7 +217,7 @@ def _train_on_packs(
         apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
-    micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
+    micro_batch, every = micro_batch_of(settings.training, stage), settings.training.checkpoint.every_steps
     keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts, requests=requests)
     trainer = make_trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
                        clip=stage.clip, keeper=keeper, telemetry=telemetry)  # fmt: skip
@@ -233,7 +242,7 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: int = 0) -
         mixture=stage.mixture,
         image_processor=processor.image_processor,
         pad_id=processor.tokenizer.pad_token_id,
-        micro_batch=settings.training.micro_batch,
+        micro_batch=micro_batch_of(settings.training, stage),
         workers=settings.training.workers,
         seed=settings.seed,
         start=start,
@@ -289,12 +298,12 @@ def accumulation(settings: Settings, stage: Stage) -> int:
     Raises:
         ConfigError: the packs of a step do not divide into whole micro-batches.
     """
-    at_once = settings.training.micro_batch * settings.cluster.devices * settings.cluster.nodes
+    at_once = micro_batch_of(settings.training, stage) * settings.cluster.devices * settings.cluster.nodes
     if stage.packs_per_step % at_once:
         raise ConfigError(
             f"packs_per_step {stage.packs_per_step} is no multiple of micro_batch x devices x nodes = {at_once}",
             where="conf/recipe and conf/cluster",
-            fix="gmai configure training.micro_batch=...",
+            fix="gmai configure training.micro_batch=... (or micro_batch of the stage's row, where it has one)",
         )
     return stage.packs_per_step // at_once
 

@@ -27,6 +27,7 @@ from components.tracking.tables import iterate_rows, write_table
 
 PACKED_SPLITS = ("train", "validation")
 RESIZE_BATCH = 64
+DECIDE_PACKS = ("model", "recipe.mixtures", "seed")  # sections of the settings
 Rows = Mapping[str, tuple[int, ...]]  # record id -> rows of the image store, several where pictures are cut
 
 
@@ -49,8 +50,7 @@ def run_pack(settings: Settings) -> None:
     check_sources(settings.recipe)
     root = settings.work_root
     inputs = [root / "records", root / "curated", root / "checked"]
-    sections = ["model", "recipe.mixtures", "seed"]
-    with open_stage("pack", settings, output=root / "packs", inputs=inputs, sections=sections) as work:
+    with open_stage("pack", settings, output=root / "packs", inputs=inputs, sections=DECIDE_PACKS) as work:
         processor = _write_start(settings, work.scratch / "start")
         pairs = [pair_from_row(row) for row in iterate_rows(root / "curated")]
         pairs = [pair for pair in pairs if pair.split in PACKED_SPLITS]

@@ -1,50 +1,38 @@
 """`gmai plan`: what the recipe will cost on the chosen cluster, before anything runs; refuses what cannot be.
 
-The model is built on the meta device, so a 7B model needs no memory here. Packs are counted where they exist;
-before that, from the published sizes in the recipe (`sizes`), and each such assumption is printed.
+The model is built on the meta device, so a 7B model needs no memory here. Packs are counted where those of these
+settings exist; before that, from the published sizes in the recipe (`sizes`). Each such assumption is printed.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from components.errors import ConfigError
-from components.model.tiles import most_images
 from components.pairs.mixture import check_sources
-from components.settings import Settings, Stage
-from components.training.forecast import (
-    GIGA,
-    PackFacts,
-    Shape,
-    StageForecast,
-    forecast_stage,
-    shape_of,
-)
-from components.training.stages import num_steps
-
-PAIRS_A_PACK = 2  # arXiv 2411.14522 v1 Table 8: "soft packing", about two samples a pack
-ASSUMED_SUPERVISED = 0.3
+from components.settings import Settings
+from components.training.budget import check_budget
+from components.training.disk import DataPart
+from components.training.expected import forecasts_of, pack_facts
+from components.training.forecast import GIGA, StageForecast, shape_of
+from components.training.stages import micro_batch_of
 
 
 def run_plan(settings: Settings) -> None:
     """Print the forecast of every stage and what it stands on; ConfigError when it is over budget."""
     from rich.console import Console
 
-    forecasts, assumptions = make_plan(settings)
-    console = Console(width=120)
+    forecasts, data, assumptions = make_plan(settings)
+    console = Console()
     console.print(_table(forecasts, settings))
-    console.print(f"all stages: {_hours(_sum_hours(forecasts))}, {_disk(forecasts):.1f} GB of disk")
-    for assumption in assumptions:
-        console.print(f"- {assumption}", highlight=False)
-    check_budget(settings, forecasts)
+    disk = sum(row.disk_gigabytes for row in forecasts) + sum(part.bytes for part in data) / GIGA
+    console.print(f"all stages: {_hours(_sum_hours(forecasts))}, {disk:.1f} GB of disk", highlight=False)
+    for line in (*(f"{part.name}: {part.bytes / GIGA:.1f} GB, {part.source}" for part in data), *assumptions):
+        console.print(f"- {line}", highlight=False)
+    check_budget(settings, forecasts, data)
 
 
-def make_plan(settings: Settings) -> tuple[list[StageForecast], list[str]]:
-    """Return each stage's forecast and the assumptions behind them.
+def make_plan(settings: Settings) -> tuple[list[StageForecast], list[DataPart], list[str]]:
+    """Return each stage's forecast, what the data take on disk, and the assumptions behind them.
 
     Raises:
         ConfigError: a mixture names a source without a card, or there is nothing to count packs from.
@@ -53,68 +41,9 @@ def make_plan(settings: Settings) -> tuple[list[StageForecast], list[str]]:
 
     check_sources(settings.recipe)
     shape = shape_of(build_on_meta(settings.model, settings.packages_root))
-    assumptions = list(_assumptions(settings))
-    forecasts = []
-    for name, stage in settings.recipe.stages.items():
-        facts, source = pack_facts(settings, stage, shape)
-        assumptions.append(f"{name}: {source}")
-        steps = num_steps(
-            facts.packs, packs_per_step=stage.packs_per_step, epochs=stage.epochs, max_steps=stage.max_steps
-        )
-        forecasts.append(
-            forecast_stage(settings, stage, name=name, shape=shape, facts=facts, steps=steps)
-        )  # fmt: skip
-    return forecasts, assumptions
-
-
-def pack_facts(settings: Settings, stage: Stage, shape: Shape) -> tuple[PackFacts, str]:
-    """Return what a stage's packs are like, counted on this disk or assumed from published sizes, and which."""
-    folder = settings.work_root / "packs"
-    manifest = folder / "manifest.json"
-    counts = (
-        json.loads(manifest.read_text())["details"].get(f"{stage.mixture}/train") if manifest.is_file() else None
-    )
-    if counts and not settings.recipe.sizes:
-        images = _images_in(folder / stage.mixture / "train")
-        packs = counts["packs"]
-        facts = PackFacts(packs, counts["tokens"] / packs, counts["supervised"] / packs, images / packs)
-        return facts, f"{packs} packs counted in {folder}"
-    return assumed_facts(settings, stage)
-
-
-def assumed_facts(settings: Settings, stage: Stage) -> tuple[PackFacts, str]:
-    """Return packs from the recipe's published sizes: full packs of about two pairs, an image a pair."""
-    from components.model.vision import num_image_tokens
-
-    samples = expected_samples(settings, stage.mixture)
-    if not samples:
-        raise ConfigError(
-            f"no packs of mixture {stage.mixture!r} and no published sizes to count from",
-            where="artifacts/packs, recipe.sizes",
-            fix="dvc repro pack",
-        )
-    length, vision = settings.model.max_length, settings.model.vision
-    tiles = most_images(vision.max_tiles)
-    images = min(PAIRS_A_PACK * tiles, max(length // num_image_tokens(vision), 1)) if tiles > 1 else PAIRS_A_PACK
-    facts = PackFacts(math.ceil(samples / PAIRS_A_PACK), length, length * ASSUMED_SUPERVISED, images)
-    cut = f" of {tiles} squares, as many as a pack holds" if tiles > 1 else ""
-    source = (
-        f"{samples / 1e6:.2f} M samples (published sizes x ratios), {PAIRS_A_PACK} a pack of {length} tokens, "
-        f"{ASSUMED_SUPERVISED:.0%} supervised, an image{cut} a sample (an upper bound where there is text alone)"
-    )
-    return facts, source
-
-
-def expected_samples(settings: Settings, mixture: str) -> float:
-    """Return the samples a mixture draws in one pass: published size times ratio, over its sources."""
-    ratios = settings.recipe.mixtures[mixture].sources
-    return sum(size * ratios.get(source, 1.0) for source, size in settings.recipe.sizes.items())
-
-
-def _images_in(folder: Path) -> int:
-    from components.tracking.tables import read_table
-
-    return sum(len(images) for images in read_table(folder, ["images"]).column("images").to_pylist())
+    sources = [f"{name}: {pack_facts(settings, row)[1]}" for name, row in settings.recipe.stages.items()]
+    forecasts, data = forecasts_of(settings, shape)
+    return forecasts, data, [*_assumptions(settings), *sources]
 
 
 def _assumptions(settings: Settings) -> Iterator[str]:
@@ -122,42 +51,28 @@ def _assumptions(settings: Settings) -> Iterator[str]:
     low, high = device.utilisation
     yield (
         f"{cluster.nodes} x {cluster.devices} of {device.name}: {device.teraflops:g} TFLOP/s at its peak, "
-        f"of which {low:.0%} to {high:.0%} is reached"
+        f"of which {low:.0%} to {high:.0%} is reached: hours are from the best of it to the worst"
     )
-    yield f"{settings.training.precision}, {cluster.strategy}, micro-batch {settings.training.micro_batch}, AdamW"
+    batches = ", ".join(
+        str(number)
+        for number in sorted({micro_batch_of(settings.training, row) for row in settings.recipe.stages.values()})
+    )
+    yield f"{settings.training.precision}, {cluster.strategy}, micro-batch {batches}, AdamW"
     if settings.training.speed.activation_checkpointing:
         yield "activations are computed again in the backward pass (a third more operations, less memory)"
     if any(stage.adapters for stage in settings.recipe.stages.values()):
         yield "a part with adapters is counted as if it learnt whole, in full precision (an upper bound)"
+    yield (
+        "memory is of one process, host memory of the first: its libraries, the model, the checkpoint it gathers, "
+        "loading processes; the others gather nothing, and the image store is mapped, not held"
+    )
+    if settings.training.speed.cache_features:
+        yield "disk of a stage holds the features it keeps of a frozen tower, each image once a process at most"
     yield "no time for evaluation, checkpoints, restarts and reading; no memory for the allocator's gaps"
-
-
-def check_budget(settings: Settings, forecasts: Sequence[StageForecast]) -> None:
-    """Raise ConfigError naming every limit that the forecast is over."""
-    cluster, over = settings.cluster, []
-    for row in forecasts:
-        if row.memory_gigabytes > cluster.device.memory_gigabytes:
-            limit = cluster.device.memory_gigabytes
-            over.append(f"{row.name} needs {row.memory_gigabytes:.1f} GB a process, the device has {limit:g}")
-    hours, disk = _sum_hours(forecasts)[1], _disk(forecasts)
-    if cluster.budget.hours and hours > cluster.budget.hours:
-        over.append(f"up to {hours:.1f} hours, the budget is {cluster.budget.hours:g}")
-    limit = cluster.budget.disk_gigabytes
-    free = shutil.disk_usage(Path.cwd()).free / GIGA
-    if limit and disk > limit:
-        over.append(f"{disk:.1f} GB of disk, the budget is {limit:g}")
-    elif cluster.launcher == "local" and disk > free:
-        over.append(f"{disk:.1f} GB of disk, {free:.1f} are free")
-    if over:
-        raise ConfigError("over budget: " + "; ".join(over), where="conf/cluster", fix="gmai configure ...")
 
 
 def _sum_hours(forecasts: Sequence[StageForecast]) -> tuple[float, float]:
     return sum(row.hours[0] for row in forecasts), sum(row.hours[1] for row in forecasts)
-
-
-def _disk(forecasts: Sequence[StageForecast]) -> float:
-    return sum(row.disk_gigabytes for row in forecasts)
 
 
 def _hours(hours: tuple[float, float]) -> str:
@@ -166,15 +81,26 @@ def _hours(hours: tuple[float, float]) -> str:
 
 
 def _table(forecasts: Sequence[StageForecast], settings: Settings) -> object:
+    """Lay the stages out in 80 columns; a stage's name is never cut, whatever the terminal's width."""
     from rich.table import Table
 
-    table = Table(title=f"{settings.preset}: {settings.recipe.name} on {settings.model.name}")
-    for heading in ("stage", "parameters", "learn", "steps", "tokens", "FLOP", "memory a process", "time", "disk"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    parameters = f"{forecasts[0].parameters / 1e6:,.1f} M parameters"
+    table = Table(
+        title=f"{settings.preset}: {settings.recipe.name} on {settings.model.name}, {parameters}",
+        box=None, padding=(0, 1, 0, 0), title_justify="left", pad_edge=False,
+    )  # fmt: skip
+    table.add_column("stage", no_wrap=True, min_width=max(len(row.name) for row in forecasts))
+    for heading in ("learn M", "steps", "tokens", "FLOP", "device GB", "host GB", "hours", "disk GB"):
+        table.add_column(heading, justify="right", overflow="fold")
     for row in forecasts:
+        low, high = row.hours
         table.add_row(
-            row.name, f"{row.parameters / 1e6:,.1f} M", f"{row.trainable / 1e6:,.1f} M", f"{row.steps:,}",
-            f"{row.tokens:.3g}", f"{row.flops:.3g}", f"{row.memory_gigabytes:.1f} GB", _hours(row.hours),
-            f"{row.disk_gigabytes:.1f} GB",
+            row.name, f"{row.trainable / 1e6:,.1f}", f"{row.steps:,}", f"{row.tokens:.2g}", f"{row.flops:.2g}",
+            f"{row.memory_gigabytes:.1f}", f"{row.host_gigabytes:.1f}", _span(low, high),
+            f"{row.disk_gigabytes:.1f}",
         )  # fmt: skip
     return table
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.0f}-{high:.0f}" if low >= 10 else f"{low:.2g}-{high:.2g}"

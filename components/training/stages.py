@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import ConfigError, TrainingError
-from components.settings import Recipe, Stage
+from components.settings import Recipe, Stage, Training
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,11 @@ def find_stage(recipe: Recipe, name: str) -> Stage:
             fix=f"choose one of {', '.join(recipe.stages)}",
         )
     return recipe.stages[name]
+
+
+def micro_batch_of(training: Training, stage: Stage) -> int:
+    """Return the packs a device holds at once in a stage: the row's own number, or the one of all stages."""
+    return stage.micro_batch or training.micro_batch
 
 
 def num_steps(num_packs: int, *, packs_per_step: int, epochs: float, max_steps: int) -> int:

@@ -11,8 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from components.model.vlm import compose_vlm, train_only
+from components.settings import Speed
 from components.training.datamodule import IGNORE, Batch
-from components.training.forecast import PackFacts, memory_bytes, pack_flops, shape_of
+from components.training.forecast import PackFacts, memory_bytes, pack_flops, shape_of, trainable
 from components.training.module import StageModule
 from tests.components.training.test_module import stage
 from tests.fakes.models import SHUFFLED, family_name, tiny_language, tiny_model, tiny_vision
@@ -59,6 +60,43 @@ def test_operations_are_those_torch_counts(model, trains):
         loss_of(vlm, trains, batch_of(vlm, facts)).backward()
     forecast = pack_flops(shape_of(vlm), facts, trains=trains)
     assert forecast == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
+@pytest.mark.parametrize("trains", STAGES, ids=len)
+def test_operations_computed_again_are_those_torch_counts(trains):
+    vlm, facts = compose_vlm(MODELS[1], "unused", seed=0).train(), PackFacts(1, tokens=90, supervised=21, images=3)
+    vlm.set_attn_implementation("eager")
+    speed = Speed(activation_checkpointing=True)
+    module = StageModule(vlm, stage(trains=trains), name="t", steps=1, log=lambda *_: None, speed=speed)
+    with FlopCounterMode(display=False) as counter:
+        module.losses_of(batch_of(vlm, facts))[0].mean().backward()
+    shape = shape_of(vlm)
+    once, again = (pack_flops(shape, facts, trains=trains, again=choice) for choice in (False, True))
+    assert again == pytest.approx(counter.get_total_flops(), rel=0.03) and again > 1.2 * once
+
+
+@pytest.mark.parametrize("trains", STAGES, ids=len)
+@pytest.mark.parametrize("model", MODELS, ids=family_name)
+def test_what_learns_is_what_gets_a_gradient(model, trains):
+    vlm, facts = compose_vlm(model, "unused", seed=0).train(), PackFacts(1, tokens=90, supervised=21, images=3)
+    loss_of(vlm, trains, batch_of(vlm, facts)).backward()
+    found = sum(p.numel() for p in vlm.parameters() if p.grad is not None)
+    assert trainable(shape_of(vlm), trains) == found
+
+
+def test_a_pooling_head_and_what_lies_behind_the_projected_layer_do_not_learn():
+    """A pretrained SigLIP 2 has a pooling head, and LLaVA may project any layer of it."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
+
+    vlm = compose_vlm(tiny_model(vision=tiny_vision(layers=3, feature_layer=-2)), "unused", seed=0)
+    values = vlm.config.to_dict()
+    vision = SiglipVisionConfig(**{**values.pop("vision_config"), "vision_use_head": True})
+    headed = LlavaForConditionalGeneration(LlavaConfig(**values, vision_config=vision)).train()
+    assert any(".head." in name for name, _ in headed.named_parameters())
+    loss_of(headed, STAGES[1], batch_of(headed, PackFacts(1, tokens=90, supervised=21, images=3))).backward()
+    found = sum(p.numel() for p in headed.parameters() if p.grad is not None)
+    shape = shape_of(headed)
+    assert trainable(shape, STAGES[1]) == found < shape.parts["vision"] + shape.parts["projector"]
 
 
 LARGER = tiny_model(

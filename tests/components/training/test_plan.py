@@ -1,11 +1,18 @@
 import json
+import time
 
 import pytest
 
 from components.errors import ConfigError
 from components.settings import compose, settings_from
-from components.training.plan import check_budget, expected_samples, make_plan, run_plan
-from drills.kill_training import make_packs, tiny_settings
+from components.tracking.digest import digest_json
+from components.tracking.stage import settings_section
+from components.training.budget import check_affordable, check_budget
+from components.training.expected import expected_samples
+from components.training.launch import run_train
+from components.training.pack import DECIDE_PACKS
+from components.training.plan import make_plan, run_plan
+from drills.kill_training import STAGE, make_packs, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def test_the_papers_samples_add_up_to_what_the_facts_say(paper):
 
 
 def test_the_papers_run_fits_32_devices_and_takes_days(paper, forecast):
-    rows, assumptions = forecast
+    rows, _, assumptions = forecast
     assert [row.trainable for row in rows] == sorted(row.trainable for row in rows)
     assert all(10_000 < row.steps < 12_000 for row in rows)
     assert all(row.memory_gigabytes < 80 for row in rows)
@@ -34,7 +41,11 @@ def test_the_papers_run_fits_32_devices_and_takes_days(paper, forecast):
         assert row.hours[0] < hours * 1.6 and row.hours[1] > hours * 0.8
     assert any("32" in text or "4 x 8 of A100-80G" in text for text in assumptions)
     assert any("published sizes" in text for text in assumptions)
-    check_budget(paper, rows)
+    check_budget(paper, rows, forecast[1])
+
+
+def test_what_learns_is_without_the_layer_behind_the_projected_one(forecast):
+    assert [round(row.trainable / 1e6, 1) for row in forecast[0]] == [21.0, 311.9, 8049.6]
 
 
 def test_the_papers_forecast_is_printed_with_what_it_stands_on(paper, capsys):
@@ -42,7 +53,12 @@ def test_the_papers_forecast_is_printed_with_what_it_stands_on(paper, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     for row in paper.recipe.stages:
         assert row in printed
-    assert "21.0 M" in printed and "8,0" in printed and "hours" in printed and "GB of disk" in printed
+    assert (
+        " 21.0 " in printed
+        and "8,062.2 M parameters" in printed
+        and "hours" in printed
+        and "GB of disk" in printed
+    )
     assert "4 x 8 of A100-80G" in printed and "published sizes x ratios" in printed
 
 
@@ -73,15 +89,96 @@ def test_a_budget_is_kept(field, message, paper, forecast):
         check_budget(changed, forecast[0])
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_no_stages_name_is_cut_in_an_ordinary_terminal(columns, paper, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run_plan(paper)
+    lines = capsys.readouterr().out.splitlines()
+    for row in paper.recipe.stages:
+        assert any(line.startswith(f"{row} ") for line in lines)
+    assert max(len(line) for line in lines) <= columns
+
+
+def test_disk_holds_the_data_and_the_features_kept_of_a_frozen_tower(paper, forecast):
+    rows, data, _ = forecast
+    assert {part.name for part in data} == {"records", "pairs", "packs", "image store"}
+    store = next(part for part in data if part.name == "image store")
+    assert store.bytes == sum(paper.recipe.sizes.values()) * 336 * 336 * 3 and "upper bound" in store.source
+    speed = paper.training.speed.model_copy(update={"cache_features": True})
+    changed = paper.model_copy(update={"training": paper.training.model_copy(update={"speed": speed})})
+    kept, _, assumptions = make_plan(changed)
+    more = [b.disk_gigabytes - a.disk_gigabytes for a, b in zip(rows, kept, strict=True)]
+    assert more[0] == pytest.approx(11.68e6 * 576 * 1024 * 4 / 1e9, rel=0.01) and more[1:] == [0, 0]
+    assert any("features it keeps" in text for text in assumptions)
+    assert all(row.host_gigabytes > 4 * row.parameters / 1e9 for row in rows)
+
+
+def counted(settings, **details):
+    """Give the packs a manifest as the pack stage writes it, of these settings."""
+    counts = {"packs": 24, "tokens": 2000, "supervised": 300}
+    decides = {section: settings_section(settings, section) for section in DECIDE_PACKS}
+    content = {"settings_hash": digest_json(decides), "details": {"alignment/train": counts}, **details}
+    (settings.work_root / "packs" / "manifest.json").write_text(json.dumps(content))
+
+
 def test_packs_that_exist_are_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = tiny_settings(steps=12, every=0, workers=0)
     with pytest.raises(ConfigError, match="no packs of mixture"):
         make_plan(settings)
     make_packs(settings)
-    counts = {"packs": 24, "tokens": 2000, "supervised": 300}
-    manifest = settings.work_root / "packs" / "manifest.json"
-    manifest.write_text(json.dumps({"details": {"alignment/train": counts}}))
+    counted(settings)
     run_plan(settings)
     printed = capsys.readouterr().out
     assert "24 packs counted" in printed and "12" in printed and "minutes" in printed
+    assert "on this disk" in printed
+
+
+def test_packs_of_these_settings_are_counted_before_published_sizes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = tiny_settings(steps=12, every=0, workers=0)
+    make_packs(settings)
+    sized = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"sizes": {"slake": 600}})})
+    counted(sized)
+    assert any("24 packs counted" in text for text in make_plan(sized)[2])
+    counted(sized, settings_hash="of other settings")
+    rows, data, assumptions = make_plan(sized)
+    assert any("published sizes" in text and "are of other settings" in text for text in assumptions)
+    assert not any(part.is_here for part in data)
+
+
+LIMITS = {
+    "memory": ({"device": {"memory_gigabytes": 0.00001}}, "training.micro_batch"),
+    "hours": ({"budget": {"hours": 1e-12}}, "cluster.budget.hours"),
+    "disk": ({"budget": {"disk_gigabytes": 1e-6}}, "cluster.budget.disk_gigabytes"),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_stage_over_budget_does_not_start_and_loads_nothing(limit, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    change, setting = LIMITS[limit]
+    settings = tiny_settings(steps=2, every=0, workers=0, cluster=change)
+    make_packs(settings)
+    counted(settings)
+    monkeypatch.setattr("components.training.launch.load_start", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(ConfigError, match="over budget") as refused:
+        run_train(settings, STAGE)
+    with pytest.raises(ConfigError) as planned:
+        run_plan(settings)
+    assert str(refused.value) == str(planned.value)
+    assert setting in str(refused.value) and "cluster.budget.enforced=false" in str(refused.value)
+    budget = {**change.get("budget", {}), "enforced": False}
+    check_affordable(tiny_settings(steps=2, every=0, workers=0, cluster={**change, "budget": budget}), STAGE)
+    assert "over budget, and started all the same" in capsys.readouterr().err
+
+
+def test_asking_whether_a_stage_is_affordable_costs_next_to_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = tiny_settings(steps=2, every=0, workers=0)
+    make_packs(settings)
+    counted(settings)
+    check_affordable(settings, STAGE)  # imports
+    before = time.process_time()
+    check_affordable(settings, STAGE)
+    assert time.process_time() - before < 0.2

@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from components.errors import ConfigError
 from components.settings import Stage, compose, settings_from
+from components.tracking.runs import stage_params
+from components.training.launch import accumulation
 from components.training.module import StageModule
 from components.training.pack import _packs
+from components.training.stages import micro_batch_of
 from tests.components.training.test_module import stage
 
 SIBLINGS = ["gmai_vl", "llava_med", "internvl2_5", "lingshu"]
@@ -22,6 +26,38 @@ def test_every_number_of_a_published_recipe_names_its_source(name):
         assert row.evidence.get("warmup_ratio") or row.evidence.get("warmup_steps")
         fields = set(Stage.model_fields) | {"max_length"}
         assert set(row.evidence) <= fields
+
+
+@pytest.mark.parametrize("silent", ["epochs", "warmup_ratio", "weight_decay", "max_length", "clip"])
+@pytest.mark.parametrize("name", ["default", "gmai_vl", "tiny"])
+def test_a_recipe_that_does_not_say_where_a_silent_value_comes_from_is_refused(name, silent):
+    raw = compose([f"recipe={name}"])
+    row = list(raw["recipe"]["stages"].values())[1]
+    row["evidence"] = {key: value for key, value in row["evidence"].items() if key != silent}
+    with pytest.raises(ConfigError, match=rf"does not say where these come from .*{silent}"):
+        settings_from(raw, where="conf")
+
+
+def test_evidence_of_what_is_no_setting_is_refused():
+    raw = compose([])
+    next(iter(raw["recipe"]["stages"].values()))["evidence"]["epoch"] = "a slip of the pen"
+    with pytest.raises(ConfigError, match="no setting of it"):
+        settings_from(raw, where="conf")
+
+
+def test_a_stages_run_says_where_its_values_come_from():
+    settings = settings_from(compose(["preset=gmai_vl_7b"]), where="conf")
+    found = stage_params(settings, "train@deep_alignment")
+    assert str(found["stage.evidence.clip"]).startswith("not in the paper; ")
+    assert found["stage.micro_batch"] == 4
+
+
+def test_a_row_holds_its_own_micro_batch_and_the_step_stays_the_papers():
+    settings = settings_from(compose(["preset=gmai_vl_7b"]), where="conf")
+    rows = list(settings.recipe.stages.values())
+    assert [micro_batch_of(settings.training, row) for row in rows] == [8, 4, 4]
+    assert [accumulation(settings, row) for row in rows] == [2, 4, 4]  # Table 8: 32 x 8 x 2, then 32 x 4 x 4
+    assert micro_batch_of(settings.training, stage()) == settings.training.micro_batch
 
 
 @pytest.mark.parametrize("missing", ["epochs", "warmup_ratio", "weight_decay", "clip", "learning_rate"])

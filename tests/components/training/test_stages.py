@@ -17,6 +17,7 @@ ROW = {
     "trains": ["projector"], "starts_from": "packs/start", "mixture": "m", "learning_rate": 1e-3,
     "schedule": "cosine", "warmup_ratio": 0.1, "weight_decay": 0.0, "clip": 1.0, "packs_per_step": 4,
     "epochs": 1.0, "max_steps": 0,
+    "evidence": dict.fromkeys(("epochs", "warmup_ratio", "weight_decay", "max_length", "clip"), "of this test"),
 }  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from components.records import Turn
 from components.tracking.tables import write_table
 from components.training import launch, pack
 from components.training.datamodule import PackDataModule
+from components.training.expected import assumed_facts
 from components.training.module import StageModule, pack_losses
-from components.training.plan import assumed_facts
 from drills.kill_training import STAGE, make_packs, outcome, tiny_settings
 from tests.components.training.test_module import stage
 from tests.components.training.test_pack_text import pair

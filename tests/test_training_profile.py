@@ -1,0 +1,36 @@
+"""The profile of a training step: operations fall into their classes, and its peer has the step's own shapes."""
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from benchmarks.training_profile import OTHER, class_of, product_shapes, products_rate, shares
+
+NAMES = {
+    "aten::mm": "matrix products", "aten::addmm": "matrix products", "aten::bmm": "matrix products",
+    "aten::_scaled_dot_product_flash_attention_for_cpu": "attention forward",
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention backward",
+    "aten::_log_softmax_backward_data": "softmax and cross-entropy",
+    "aten::native_layer_norm": "normalisation and elementwise", "aten::silu": "normalisation and elementwise",
+    "aten::_fused_adamw_": "optimizer", "Optimizer.step#AdamW.step": "optimizer",
+    "aten::copy_": "casts and copies", "collate": "data", "aten::empty": OTHER,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operation_has_its_class(name):
+    assert class_of(name) == NAMES[name]
+
+
+def test_the_peer_multiplies_what_the_step_multiplied():
+    layer, rows = torch.nn.Linear(8, 16), torch.randn(4, 8)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+        with record_function("collate"):
+            torch.zeros(3)
+        layer(rows).sum().backward()
+        torch.randn(5, 2, 3) @ torch.randn(5, 3, 6)
+    shapes = product_shapes(found)
+    assert shapes[4, 8, 16] == 1 and shapes[2, 3, 6] == 5 and shapes[16, 4, 8] == 1
+    assert products_rate(shapes, bf16=False) > 0
+    share = shares(found)
+    assert sum(share.values()) == pytest.approx(1, abs=0.01) and share["matrix products"] > 0 < share["data"]
