@@ -62,6 +62,7 @@ class Stage(Frozen):
         default_factory=dict, description="peak rates of parts that differ from learning_rate"
     )
     weight_decay: float = Field(ge=0)
+    betas: tuple[Share, Share] = Field(default=(0.9, 0.999), description="AdamW's decay of its two moments")
     clip: float = Field(gt=0, description="gradient norm limit")
     packs_per_step: Positive = Field(description="packs an optimiser step, over all devices")
     micro_batch: int = Field(

@@ -312,10 +312,10 @@ class StageModule(ClippedByNorm):
         self.validation_losses.append((float(losses.sum()), losses.numel()))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with beta (0.9, 0.999) as in the paper (v1 Table 8); decay on matrices only."""
+        """AdamW with the row's betas; decay on matrices only."""
         groups = self._parameter_groups()
         fused = True if self.speed.fused_optimizer else None
-        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=(0.9, 0.999), fused=fused)
+        optimizer = torch.optim.AdamW(groups, lr=self.stage.learning_rate, betas=self.stage.betas, fused=fused)
         return with_schedule(
             optimizer, steps=self.steps, warmup_ratio=self._warmup_ratio(), schedule=self.stage.schedule
         )

@@ -38,6 +38,13 @@ def test_a_recipe_that_does_not_say_where_a_silent_value_comes_from_is_refused(n
         settings_from(raw, where="conf")
 
 
+def test_a_row_has_its_own_betas(vlm):
+    module = StageModule(vlm, stage(betas=(0.8, 0.95)), name="t", steps=2, log=lambda *_: None)
+    assert {group["betas"] for group in module.configure_optimizers()["optimizer"].param_groups} == {(0.8, 0.95)}
+    paper = settings_from(compose(["preset=gmai_vl_7b"]), where="conf").recipe.stages.values()
+    assert all(row.betas == (0.9, 0.999) and row.evidence["betas"] for row in paper)
+
+
 def test_evidence_of_what_is_no_setting_is_refused():
     raw = compose([])
     next(iter(raw["recipe"]["stages"].values()))["evidence"]["epoch"] = "a slip of the pen"
