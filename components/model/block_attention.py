@@ -101,9 +101,14 @@ def _run(language_model: Any, embeddings: torch.Tensor, positions: torch.Tensor,
 
 
 def dense_bias(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return what is added to the scores: 0 where a token is seen, the smallest number elsewhere."""
+    """Return what is added to the scores: 0 where a token is seen, the smallest number elsewhere.
+
+    Under autocast it is cast here, once, and not in every layer; the numbers are those that the layers would get.
+    """
+    kind = visible.device.type
     bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return bias.masked_fill(~visible, torch.finfo(dtype).min)
+    bias = bias.masked_fill(~visible, torch.finfo(dtype).min)
+    return bias.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else bias
 
 
 def block_mask(segments: torch.Tensor, branches: torch.Tensor) -> Any:
