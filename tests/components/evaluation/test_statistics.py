@@ -162,7 +162,7 @@ def test_a_mean_by_jackknife_is_the_mean_with_its_usual_interval() -> None:
 
 
 def test_paired_jackknife_of_a_mean_is_the_paired_t_test() -> None:
-    first, second, names = [0.9, 0.7, 0.8, 0.6], [0.2, 0.4, 0.5, 0.1], list("abcd")
+    first, second, names = [0.9, 0.7, 0.8, 0.6], [0.8, 0.5, 0.9, 0.3], list("abcd")
     ours, theirs = (jackknife(values, names, lambda rows: float(np.mean(rows))) for values in (first, second))
     found, p = paired_jackknife(ours, theirs, width=1.0)
     gaps = np.array(first) - np.array(second)
@@ -172,6 +172,16 @@ def test_paired_jackknife_of_a_mean_is_the_paired_t_test() -> None:
     density = [(1 + x**2 / 3) ** -2 for x in np.arange(0, t, 1e-4)]  # Student's t with 3 degrees, by its integral
     assert p == pytest.approx(1 - 2 * sum(density) * 1e-4 * 2 / (math.pi * math.sqrt(3)), abs=1e-3)
     assert paired_jackknife(ours, ours, width=1.0)[1] == 1.0
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.6, 0.6), (0.6, 0.61, 0.6)])
+def test_three_patients_who_agree_show_no_difference(shares) -> None:
+    ours, theirs = (
+        jackknife(values, list("abc"), lambda rows: sum(rows) / len(rows)) for values in (shares, (0.1, 0.1, 0.1))
+    )
+    interval, p = paired_jackknife(ours, theirs, width=1.0)
+    assert interval.value == pytest.approx(0.5, abs=0.01) and p >= 0.25
+    assert interval.high > interval.low
 
 
 def test_paired_jackknife_says_nothing_of_too_little() -> None:
