@@ -93,7 +93,8 @@ def _answer_zero_shot(
 
     place = place_of(settings)
     revision = settings.model.vision.revision if place == settings.model.vision.pretrained else ""
-    answered = answer_zero_shot(load_two_sides(place, revision=revision), exams, images)
+    sides = load_two_sides(place, revision=revision, device=device_of(settings.evaluation.device))
+    answered = answer_zero_shot(sides, exams, images)
     folder = Path(place)
     pinned = digest_tree(folder) if folder.is_dir() else revision
     return {"zero_shot": {"model": folder.name, "pinned": pinned, "benchmarks": answered}}

@@ -43,26 +43,26 @@ class TwoSides:
 
     @torch.no_grad()
     def encode_pictures(self, pictures: Sequence[bytes]) -> torch.Tensor:
-        """Return unit vectors (N, D), float32."""
-        found = [self._image_features(part) for part in _parts(pictures)]
+        """Return unit vectors (N, D), float32 on the CPU."""
+        found = [self._image_features(part).cpu() for part in _parts(pictures)]
         return torch.nn.functional.normalize(torch.cat(found).float(), dim=-1)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return unit vectors (N, D), float32."""
-        found = [self._text_features(part) for part in _parts(texts)]
+        """Return unit vectors (N, D), float32 on the CPU."""
+        found = [self._text_features(part).cpu() for part in _parts(texts)]
         return torch.nn.functional.normalize(torch.cat(found).float(), dim=-1)
 
     def _image_features(self, pictures: Sequence[bytes]) -> torch.Tensor:
         pixels = self.image_processor([open_rgb(content) for content in pictures], return_tensors="pt")
-        return _pooled(self.model.get_image_features(pixel_values=pixels["pixel_values"]))
+        return _pooled(self.model.get_image_features(pixel_values=pixels["pixel_values"].to(self.model.device)))
 
     def _text_features(self, texts: Sequence[str]) -> torch.Tensor:
         longest = self.model.config.text_config.max_position_embeddings
         padding = "max_length" if self.family == "siglip" else True  # SigLIP was trained on padded texts alone
         ids = self.tokenizer(
             list(texts), padding=padding, truncation=True, max_length=longest, return_tensors="pt"
-        )
+        ).to(self.model.device)
         mask = {} if self.family == "siglip" else {"attention_mask": ids["attention_mask"]}
         return _pooled(self.model.get_text_features(input_ids=ids["input_ids"], **mask))
 
@@ -98,8 +98,8 @@ def place_of(settings: Settings) -> str:
     return settings.model.vision.pretrained
 
 
-def load_two_sides(place: str, *, revision: str = "") -> TwoSides:
-    """Load a model from this disk (a folder, or a hub name that was fetched before).
+def load_two_sides(place: str, *, revision: str = "", device: str = "cpu") -> TwoSides:
+    """Load a model from this disk (a folder, or a hub name that was fetched before) onto a device.
 
     Raises:
         CheckpointError: there is none, or it has no text side.
@@ -119,7 +119,7 @@ def load_two_sides(place: str, *, revision: str = "") -> TwoSides:
         images = getattr(transformers, IMAGE_PROCESSORS[family]).from_pretrained(place, **named)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"no CLIP or SigLIP with its text side: {error}", where=place) from error
-    return TwoSides(model, tokenizer, images, family)
+    return TwoSides(model.to(device), tokenizer, images, family)
 
 
 def answer_zero_shot(sides: TwoSides, exams: Sequence[Exam], images: Mapping[str, bytes]) -> list[str]:

@@ -24,10 +24,12 @@ class AnswerModel(PythonModel):
     """Answers questions about images."""
 
     def load_context(self, context: Any) -> None:
-        """Load weights and processor from the package."""
+        """Load weights and processor from the package, onto the accelerator if there is one."""
+        from components.evaluation.placement import device_of
         from components.model.vlm import load_vlm
 
         self.vlm = load_vlm(Path(context.artifacts["model"]))
+        self.vlm.model.to(device_of("auto"))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
         """Answer each row of (image, question); `image` is bytes, or base64 text of them.

@@ -52,6 +52,13 @@ def test_the_champion_answers_from_the_registry_as_the_model_itself(
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".bin", ".pyc"))]
 
 
+def test_a_package_is_laid_on_the_accelerator(registered, monkeypatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("components.evaluation.placement.device_of", lambda kind: asked.append(kind) or "meta")
+    model = open_registry(registered).load("1").unwrap_python_model()
+    assert asked == ["auto"] and model.vlm.model.device.type == "meta"
+
+
 def test_nobody_is_champion_yet(tracked, tmp_path: Path, png: bytes) -> None:
     (tmp_path / "image.png").write_bytes(png)
     with pytest.raises(TrackingError, match="called 'champion'"):
