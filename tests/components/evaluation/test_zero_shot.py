@@ -86,7 +86,8 @@ def test_its_choice_is_that_of_the_models_own_forward_pass(folder: Path) -> None
 def test_it_computes_where_it_is_laid(folder: Path) -> None:
     sides = load_two_sides(str(folder), device="meta")  # has shapes and no values: a stand-in for an accelerator
     assert sides._image_features([png(1)]).device.type == "meta"
-    assert sides._text_features(["CT", "MR ."]).device.type == "meta"
+    if sides.family == "siglip":  # CLIP looks for the end mark among the ids, which needs values
+        assert sides._text_features(["CT", "MR ."]).device.type == "meta"
 
 
 def test_several_pictures_are_averaged(folder: Path) -> None:
