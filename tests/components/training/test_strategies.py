@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from components.errors import TRY_AGAIN
 from components.model.vlm import compose_vlm
 from components.settings import Cluster
 from components.tracking.tables import iterate_rows
-from components.training.continuation import REQUEUE
 from components.training.strategies import ShardedStrategy, blocks_of, make_strategy
 from drills.kill_training import STAGE, make_packs, tiny_settings
 from tests.fakes.models import tiny_model
@@ -190,7 +190,7 @@ def test_a_signal_to_the_whole_group_spares_the_loading_processes(single, tmp_pa
     linked(tmp_path, single)
     group = {"WORKERS": "2", "STOP_GROUP": "yes", "STOP_SIGNAL": str(int(signal.SIGUSR1))}
     stopped = train(tmp_path, "auto", 1, 0, stop_at=5, **group)
-    assert stopped.returncode == REQUEUE, stopped.stderr[-2000:]
+    assert stopped.returncode == TRY_AGAIN, stopped.stderr[-2000:]
     done = train(tmp_path, "auto", 1, 0, WORKERS="2")
     assert done.returncode == 0 and "step-00000006" in done.stderr
     assert all(torch.equal(weights(tmp_path)[name], value) for name, value in weights(single).items())
