@@ -46,6 +46,7 @@ from components.training.guard import DivergenceGuard
 from components.training.interruption import StopRequests, scheduler_plugins, without_handlers
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
+from components.training.pack import packing_metrics
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
 from components.training.stages import check_frozen, find_stage, num_steps, packs_of_passes, part_hashes
@@ -210,6 +211,7 @@ def _train_on_packs(
         log_every=settings.training.log_every,
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
+    log_packing(work, settings.work_root / "packs", stage)
     micro_batch, every = settings.training.micro_batch, settings.training.checkpoint.every_steps
     keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts, requests=requests)
     trainer = make_trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
@@ -307,6 +309,14 @@ def _log_end(work: StageWork, module: StageModule, *, seconds: float, steps: int
         work.run.log_metrics({"validation_loss": total / count}, steps)
         work.details["validation_loss"] = round(total / count, 6)
     work.run.log_metrics({"seconds_training": seconds, "steps_per_second": steps / seconds}, steps)
+
+
+def log_packing(work: StageWork, packs: Path, stage: Stage) -> None:
+    """Log how full the stage's packs are and what share of their tokens is learned from, as they were made."""
+    manifest = packs / "manifest.json"
+    if manifest.is_file():
+        details = json.loads(manifest.read_text()).get("details", {})
+        work.run.log_metrics(packing_metrics(details, stage.mixture), 0)
 
 
 def _write_samples(work: StageWork, seen: list[tuple[int, str]]) -> None:

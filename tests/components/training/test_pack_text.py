@@ -28,9 +28,9 @@ def pair(name: str, conversations: tuple[Turn, ...] = TALK, record_ids: tuple[st
 
 
 @pytest.fixture
-def encoded(processor):
+def encoded(processor, tmp_path):
     settings = SimpleNamespace(model=tiny_model())
-    work = SimpleNamespace(count=lambda **counts: None)
+    work = SimpleNamespace(count=lambda **counts: None, scratch=tmp_path)
 
     def encode(pairs):
         return pack._encode(pairs, processor, settings, work, {})
