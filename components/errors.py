@@ -24,6 +24,8 @@ A message says what is wrong, where (source, file, row) and the command that hel
 
 from __future__ import annotations
 
+TRY_AGAIN = 75  # exit code of a command that wants to be run again: EX_TEMPFAIL of sysexits.h
+
 
 class ProjectError(Exception):
     """What went wrong, where, and the command that helps, joined into one readable message."""

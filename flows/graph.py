@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import PipelineError
+from components.errors import TRY_AGAIN, PipelineError
 from flows.lease import hold_lease
-from flows.runner import DONE, GRACE_SECONDS, TRY_AGAIN
+from flows.runner import DONE, GRACE_SECONDS
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

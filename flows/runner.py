@@ -14,7 +14,9 @@ import sys
 import time
 from types import FrameType
 
-DONE, FAILED, TRY_AGAIN = 0, 1, 75  # 75 is EX_TEMPFAIL of sysexits.h
+from components.errors import TRY_AGAIN
+
+DONE, FAILED = 0, 1
 GRACE_SECONDS = 20
 LOCK_TRIES = 60
 LOCK_WAIT_SECONDS = 2.0

@@ -42,7 +42,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Segments in one row; `segments[i]` numbers the segment token i belongs to."""
+    """Segments in one row; `segments[i]` numbers the segment token i belongs to, `kinds[i]` is of pair i."""
 
     pair_ids: tuple[str, ...]
     images: tuple[int, ...]
@@ -51,6 +51,7 @@ class Pack:
     branches: np.ndarray
     supervised: np.ndarray
     segments: np.ndarray
+    kinds: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -2,9 +2,9 @@
 
 A checkpoint is a folder, written aside, flushed, and renamed into place; its manifest holds the sha256 of every
 file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new
-folder has been read back against its manifest, and retention removes older folders only after that. A folder that
-fails its manifest is passed over for the one before it. Nothing is pickled: weights and optimiser are safetensors,
-the rest JSON.
+folder has been read back against its manifest, and retention removes older folders only after that. A stage goes
+on from `latest`, verified again; where it names none that is whole, from the newest folder that is. Nothing is
+pickled: weights and optimiser are safetensors, the rest JSON.
 
     <root>/<stage>/<identity>/step-00000012/{state.safetensors, state.json, manifest.json}
     <root>/<stage>/<identity>/latest          the name of the newest verified folder
@@ -149,15 +149,24 @@ class Shelf:
         return read_manifest(path)["facts"]
 
     def newest(self) -> Path | None:
-        """Return the newest checkpoint that verifies, or None; a damaged one is passed over."""
+        """Return the checkpoint that `latest` names, or else the newest, if it verifies; None when none does."""
         self.finish()
-        for path in reversed(self._all()):
-            try:
-                check_identity(check_complete(path)["identity"], self.identity, where=path)
-            except CheckpointError:
-                continue
-            return path
-        return None
+        latest = self._latest()
+        found = [path for path in reversed(self._all()) if path != latest]
+        return next((path for path in ([latest] if latest else []) + found if self._is_ours(path)), None)
+
+    def _latest(self) -> Path | None:
+        """Return the folder that `latest` names; None without the file, or when it names no folder here."""
+        file = self.folder / LATEST
+        name = file.read_bytes().decode(errors="replace").strip() if file.is_file() else ""
+        return next((path for path in self._all() if path.name == name), None)
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            check_identity(check_complete(path)["identity"], self.identity, where=path)
+        except CheckpointError:
+            return False
+        return True
 
     def others(self) -> list[str]:
         """Say for each checkpoint of this stage that is not gone on from what differs, or that it is damaged."""
@@ -201,10 +210,15 @@ class Shelf:
         return rows
 
     def forget_after(self, step: int) -> None:
-        """Remove samples of steps that are to be trained again: their checkpoint was never finished."""
+        """Remove what is left of steps that are to be trained again: their checkpoint was never finished."""
         for file in (self.folder / SAMPLES).glob("until-*.json"):
             if int(file.stem.removeprefix("until-")) > step:
                 file.unlink()
+        for path in (
+            self._all() if step >= 0 else []
+        ):  # without one to go on from, what is damaged stays to be seen
+            if path.name > self.path_of(step).name:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())

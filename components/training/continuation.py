@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from components.errors import Diverged
+from components.errors import TRY_AGAIN, Diverged
 from components.settings import Settings, process_rank
 from components.tracking.digest import digest_file, digest_json, digest_tree
 from components.tracking.stage import settings_section
 from components.tracking.tables import iterate_rows
 from components.training.checkpoint import Identity, Shelf
-from components.training.interruption import REQUEUE
 from components.training.stages import find_stage
 
 Result = TypeVar("Result")
@@ -105,7 +104,7 @@ def with_rollbacks(
                 print(f"{error}\n  going back; left out from now on: {', '.join(error.packs)}", file=sys.stderr)
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.barrier()  # none leaves before it is noted
-                raise SystemExit(REQUEUE) from error
+                raise SystemExit(TRY_AGAIN) from error
 
 
 def described(error: Diverged, packs: Path, *, rollback: int) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ B packs in a micro-batch, L tokens of its longest pack, N its images, S image si
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
 from components.errors import DataError
 from components.model.packing import Pack, targets, visible
 from components.model.vision import normalised
-from components.tracking.tables import read_table
 from components.training.order import PackOrder
+from components.training.stored_packs import EvenShare, PackDataset
 
 IGNORE = -100
 
@@ -31,7 +30,7 @@ class Batch(NamedTuple):
 
     `places` are each token's segment and branch (B, L); they stand for `visible` where attention reads no mask.
     `pairs` (B, L) numbers the conversation a token belongs to, over the whole micro-batch (-1: shared or
-    padding); `pair_ids` and `kinds` are by that number.
+    padding); `pair_ids` and `kinds` are by that number. `sizes` are the packs' tokens, without padding.
     """
 
     ids: torch.Tensor
@@ -45,6 +44,7 @@ class Batch(NamedTuple):
     pair_ids: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     places: tuple[torch.Tensor, torch.Tensor] | None = None
+    sizes: tuple[int, ...] = ()
 
 
 def pairs_of_tokens(pack: Pack) -> np.ndarray:
@@ -87,42 +87,6 @@ def deaf_to_requests(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class PackDataset(Dataset[tuple[str, Pack]]):
-    """Packs of one mixture and split, held as Arrow (zero-copy) and handed out as numpy."""
-
-    def __init__(self, folder: Path) -> None:
-        self.table = read_table(folder).combine_chunks()
-        self.pack_ids: list[str] = self.table.column("pack_id").to_pylist()
-        self.kinds = dict(
-            zip(self.pack_ids, map(tuple, self.table.column("kinds").to_pylist()), strict=True)
-        )  # fmt: skip
-
-    def __len__(self) -> int:
-        return self.table.num_rows
-
-    def __getitem__(self, index: int) -> tuple[str, Pack]:
-        def column(name: str) -> np.ndarray:
-            return self.table.column(name)[index].values.to_numpy(zero_copy_only=False)
-
-        pack = Pack(
-            pair_ids=tuple(self.table.column("pair_ids")[index].as_py()),
-            images=tuple(int(image) for image in column("images")),
-            ids=column("ids"),
-            positions=column("positions"),
-            branches=column("branches"),
-            supervised=column("supervised"),
-            segments=column("segments"),
-        )
-        return self.pack_ids[index], pack
-
-    def num_branches(self) -> int:
-        """Return the most conversations that share one segment's prefix."""
-        branches = [
-            chunk.flatten().to_numpy(zero_copy_only=False) for chunk in self.table.column("branches").chunks
-        ]
-        return max((int(chunk.max()) for chunk in branches if len(chunk)), default=0)
-
-
 class Collator:
     """Pad packs to the longest, build the visibility mask, and look the images up."""
 
@@ -133,11 +97,10 @@ class Collator:
         *,
         pad_id: int,
         multiple: int = 1,
-        kinds: Mapping[str, tuple[str, ...]] | None = None,
         masked: bool = True,
     ) -> None:
         self.pixels, self.image_processor, self.pad_id = pixels, image_processor, pad_id
-        self.multiple, self.kinds, self.masked = multiple, kinds or {}, masked
+        self.multiple, self.masked = multiple, masked
 
     def __call__(self, items: list[tuple[str, Pack]]) -> Batch:
         """Join packs into one micro-batch."""
@@ -166,7 +129,8 @@ class Collator:
             pack_ids=tuple(pack_id for pack_id, _ in items),
             pairs=torch.from_numpy(pairs),
             pair_ids=tuple(pair_ids),
-            kinds=tuple(kind for pack_id, _ in items for kind in self.kinds.get(pack_id, ())),
+            kinds=tuple(kind for pack in packs for kind in pack.kinds),
+            sizes=tuple(len(pack) for pack in packs),
             places=None if self.masked else places_of(packs, length),
         )
 
@@ -176,7 +140,8 @@ class PackDataModule(lightning.LightningDataModule):
 
     An epoch of the trainer is `total` packs of the stage's stream (`order.py`), over all ranks; 0 is one pass.
     `start` of them are done: the order is a function of (seed, pass, index), so any number of ranks and workers
-    can go on from there. Without `masked` a batch says where tokens lie, and not which see which.
+    can go on from there. Without `masked` a batch says where tokens lie, and not which see which. Validation reads
+    the first `validation_packs` over all ranks, each once; 0 is all.
     """
 
     def __init__(
@@ -193,6 +158,7 @@ class PackDataModule(lightning.LightningDataModule):
         total: int = 0,
         multiple: int = 1,
         masked: bool = True,
+        validation_packs: int = 0,
     ) -> None:
         super().__init__()
         self.train_packs = PackDataset(packs / mixture / "train")
@@ -200,11 +166,9 @@ class PackDataModule(lightning.LightningDataModule):
         if len(self.train_packs) == 0:
             raise DataError("no training pack in this mixture", where=str(packs / mixture), fix="dvc repro pack")
         pixels = np.load(packs / "images" / "pixels.npy", mmap_mode="r")
-        self.collator = Collator(
-            pixels, image_processor, pad_id=pad_id, multiple=multiple, kinds=self.train_packs.kinds, masked=masked
-        )
+        self.collator = Collator(pixels, image_processor, pad_id=pad_id, multiple=multiple, masked=masked)
         self.micro_batch, self.workers, self.seed = micro_batch, workers, seed
-        self.start, self.total = start, total
+        self.start, self.total, self.validation_packs = start, total, validation_packs
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Return the shuffled training loader of this rank."""
@@ -215,15 +179,16 @@ class PackDataModule(lightning.LightningDataModule):
         return self._loader(self.train_packs, order)
 
     def val_dataloader(self) -> StatefulDataLoader:
-        """Return the validation loader of this rank, in stored order."""
+        """Return the validation loader of this rank, in stored order; every rank has as many micro-batches."""
         packs = PackDataset(self.validation_folder)
         world, rank = self._ranks()
-        return self._loader(packs, StatefulDistributedSampler(packs, world, rank, shuffle=False))
+        count = self.validation_packs or len(packs)
+        return self._loader(EvenShare(packs, count=count, rank=rank, ranks=world))
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(self, packs: PackDataset, sampler: StatefulDistributedSampler) -> StatefulDataLoader:
+    def _loader(self, packs: Dataset[tuple[str, Pack]], sampler: PackOrder | None = None) -> StatefulDataLoader:
         return StatefulDataLoader(
             packs, batch_size=self.micro_batch, sampler=sampler, num_workers=self.workers,
             collate_fn=self.collator, worker_init_fn=deaf_to_requests,

@@ -108,16 +108,26 @@ def shape_of(vlm: Any) -> Shape:
     )  # fmt: skip
 
 
-def pack_flops(shape: Shape, facts: PackFacts, *, trains: Collection[str], again: bool = False) -> float:
+def pack_flops(
+    shape: Shape,
+    facts: PackFacts,
+    *,
+    trains: Collection[str],
+    again: bool = False,
+    encoded: float | None = None,
+) -> float:
     """Return the operations of one pack, forward and backward; `again` computes blocks twice forward.
 
     torch stops computing a block again once it has what backward asks for: the last product is not among it.
+    `encoded` is how many of its images the tower encodes, where features that are kept spare it some.
     """
     return sum(
         (
             _language_flops(shape, facts, learns="language" in trains, again=again),
             _projector_flops(shape, facts, learns="projector" in trains, inputs="vision" in trains),
-            _vision_flops(shape, facts, learns="vision" in trains, again=again),
+            _vision_flops(
+                shape, facts.images if encoded is None else encoded, learns="vision" in trains, again=again
+            ),
         )
     )
 
@@ -138,12 +148,12 @@ def _projector_flops(shape: Shape, facts: PackFacts, *, learns: bool, inputs: bo
     return first * (1 + learns + inputs) + second * (1 + learns + (learns or inputs))
 
 
-def _vision_flops(shape: Shape, facts: PackFacts, *, learns: bool, again: bool) -> float:
-    tokens = facts.images * shape.vision_tokens
+def _vision_flops(shape: Shape, images: float, *, learns: bool, again: bool) -> float:
+    tokens = images * shape.vision_tokens
     weights = 4 * shape.vision_width**2 + 2 * shape.vision_width * shape.vision_inner
     layer = 2 * tokens * weights
     attention = 4 * tokens * shape.vision_tokens * shape.vision_width
-    patches = 2 * facts.images * shape.patch_values * shape.vision_width
+    patches = 2 * images * shape.patch_values * shape.vision_width
     forward = (layer + attention) * shape.vision_layers + patches
     if not learns:
         return forward

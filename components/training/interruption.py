@@ -22,7 +22,8 @@ import lightning.pytorch as lightning
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
-REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: "run me again"
+from components.errors import TRY_AGAIN
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -63,7 +64,7 @@ class StopRequests:
     def leave(self) -> NoReturn:
         """Leave with the requeue code; signals that follow do not disturb what is put right on the way out."""
         self._is_leaving = True
-        raise SystemExit(REQUEUE)
+        raise SystemExit(TRY_AGAIN)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:

@@ -28,8 +28,9 @@ from components.model.vlm import count_parameters, part_of, save_vlm, train_only
 from components.settings import Settings, Stage, process_rank
 from components.tracking.runs import StageRun
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import iterate_rows, write_table
+from components.tracking.tables import write_table
 from components.training.adapters import merge_adapters
+from components.training.apart import LossesApart, sources_of_pairs
 from components.training.budget import check_affordable
 from components.training.checkpoint import Shelf
 from components.training.continuation import (
@@ -47,6 +48,7 @@ from components.training.guard import DivergenceGuard
 from components.training.interruption import StopRequests, scheduler_plugins, without_handlers
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
+from components.training.pack import packing_metrics
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
 from components.training.stages import (
@@ -58,8 +60,8 @@ from components.training.stages import (
     part_hashes,
 )
 from components.training.start import check_start, load_start, model_digest
-from components.training.strategies import gathered_model, make_strategy
-from components.training.telemetry import LogPoint, LossesApart, Telemetry
+from components.training.strategies import gathered_model, make_strategy, over_ranks
+from components.training.telemetry import LogPoint, Telemetry
 
 FEATURES = Path("var/features")
 BUCKET = 64  # tokens
@@ -192,10 +194,16 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[StepProgress(label), *(callback for callback in (telemetry, keeper) if callback)],
+        callbacks=[StepProgress(label), *watchers(telemetry, keeper)],
         plugins=[*scheduler_plugins(), *([ShelfIO(keeper.shelf)] if keeper else [])],
     )
     return without_handlers(trainer)
+
+
+def watchers(telemetry: Telemetry | None, keeper: CheckpointKeeper | None) -> list[lightning.Callback]:
+    """Return the callbacks in order: a step is reported before the keeper may leave, the clock starts after it."""
+    found = (telemetry, keeper, telemetry.clock if telemetry else None)
+    return [callback for callback in found if callback]
 
 
 def _train_on_packs(
@@ -215,8 +223,10 @@ def _train_on_packs(
         features=feature_cache(vlm, processor, settings, data=data, tower=facts["hashes"]["vision"])
         if speed.cache_features else None,
         apart=LossesApart(sources_of_pairs(settings.work_root / "curated")),
+        log_every=settings.training.log_every,
     )  # fmt: skip
     module.seen = continued_samples(shelf, resume)
+    log_packing(work, settings.work_root / "packs", stage)
     micro_batch, every = micro_batch_of(settings.training, stage), settings.training.checkpoint.every_steps
     keeper = CheckpointKeeper(shelf, every=every, micro_batch=micro_batch, facts=facts, requests=requests)
     trainer = make_trainer(settings, steps=steps, label=name, accumulate=accumulation(settings, stage),
@@ -248,6 +258,7 @@ def _data(processor: Any, stage: Stage, settings: Settings, *, start: int = 0) -
         start=start,
         multiple=BUCKET if settings.training.speed.bucket_lengths else 1,
         masked=settings.training.speed.attention not in KERNELS,
+        validation_packs=settings.training.validate_batches * micro_batch_of(settings.training, stage),
     )
 
 
@@ -270,13 +281,6 @@ def _telemetry(vlm: Any, stage: Stage, settings: Settings, *, log: LogPoint) -> 
     peak = settings.cluster.device.teraflops * 1e12
     every = settings.training.log_every
     return Telemetry(shape_of(vlm), trains=stage.trains, peak_flops=peak, log=log, every=every)
-
-
-def sources_of_pairs(curated: Path) -> dict[str, str]:
-    """Return pair id -> source on the first process, where the curated pairs are on this disk."""
-    if process_rank() or not curated.is_dir():
-        return {}
-    return {row["pair_id"]: row["source"] for row in iterate_rows(curated, ["pair_id", "source"])}
 
 
 def steps_of(stage: Stage, packs: int, *, name: str) -> int:
@@ -315,12 +319,20 @@ def _note_rollback(run: StageRun, skipped: Mapping[str, Any]) -> None:
 
 
 def _log_end(work: StageWork, module: StageModule, *, seconds: float, steps: int) -> None:
-    total = sum(loss for loss, _ in module.validation_losses)
-    count = sum(number for _, number in module.validation_losses)
+    rows = module.validation_losses
+    total, count = over_ranks(module.trainer, [sum(row[0] for row in rows), sum(row[1] for row in rows)], "sum")
     if count:
         work.run.log_metrics({"validation_loss": total / count}, steps)
         work.details["validation_loss"] = round(total / count, 6)
     work.run.log_metrics({"seconds_training": seconds, "steps_per_second": steps / seconds}, steps)
+
+
+def log_packing(work: StageWork, packs: Path, stage: Stage) -> None:
+    """Log how full the stage's packs are and what share of their tokens is learned from, as they were made."""
+    manifest = packs / "manifest.json"
+    if manifest.is_file():
+        details = json.loads(manifest.read_text()).get("details", {})
+        work.run.log_metrics(packing_metrics(details, stage.mixture), 0)
 
 
 def _write_samples(work: StageWork, seen: list[tuple[int, str]]) -> None:

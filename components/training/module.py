@@ -7,10 +7,9 @@ graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised po
 from __future__ import annotations
 
 import types
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as lightning
 import torch
@@ -21,14 +20,15 @@ from components.model.block_attention import attend_in_blocks, hidden_states
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
 from components.training.adapters import add_adapters, rest_under_adapters
+from components.training.apart import LossesApart
 from components.training.cast_once import frozen_cast_once
 from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
 from components.training.guard import DivergenceGuard, refuse
 from components.training.stages import check_gradients, check_rates, learning_rate_factor
-from components.training.strategies import shard, whole
-from components.training.telemetry import LossesApart
+from components.training.strategies import over_ranks, shard
+from components.training.telemetry import gradient_norms, is_log_point, part_rates
 
 
 def pack_losses(
@@ -131,12 +131,13 @@ class StageModule(ClippedByNorm):
         speed: Speed | None = None,
         features: FeatureCache | None = None,
         apart: LossesApart | None = None,
+        log_every: int = 1,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # a checkpoint holds what learns; the rest is in the folder it starts from
         self.vlm, self.stage, self.name, self.steps, self.log_point = vlm, stage, name, steps, log
         self.guard, self.speed, self.cache = guard or DivergenceGuard(), speed or Speed(), features
-        self.apart = apart or LossesApart({})
+        self.apart, self.log_every, self.encoded_images = apart or LossesApart({}), log_every, 0
         add_adapters(vlm, stage.adapters)
         train_only(vlm, stage.trains)
         self.learning = {f"vlm.{parameter}" for parameter in rest_under_adapters(vlm, stage.adapters)}
@@ -157,6 +158,7 @@ class StageModule(ClippedByNorm):
             return project(self.vlm, self._cached_features(self.cache, batch).to(batch.ids.device))
         with torch.set_grad_enabled("vision" in self.stage.trains and torch.is_grad_enabled()):
             features = vision_features(self.vlm, batch.pixels)
+        self.encoded_images += len(batch.pixels)
         return project(self.vlm, features)
 
     def _cached_features(self, cache: FeatureCache, batch: Batch) -> torch.Tensor:
@@ -165,10 +167,12 @@ class StageModule(ClippedByNorm):
             with torch.no_grad():
                 return vision_features(self.vlm, batch.pixels[places])
 
-        rows = batch.images.tolist()
+        rows, before = batch.images.tolist(), cache.computed
         if self._tower_runs(cache.lacks(rows)) and not cache.lacks(rows):
             compute([0])  # another rank's image is new
-        return cache.features(rows, compute)
+        features = cache.features(rows, compute)
+        self.encoded_images += cache.computed - before
+        return features
 
     def _is_cached(self) -> bool:
         return self.cache is not None and "vision" not in self.stage.trains and self.trainer.training
@@ -267,16 +271,18 @@ class StageModule(ClippedByNorm):
             self._checked = True
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the step's loss, learning rate, supervised tokens and gradient norm of each learning part."""
+        """Log the step's loss, learning rate and supervised tokens; at log points also by part and source."""
         if not self._rates_checked:
             self._check_optimizer(optimizer)
         point = {
-            "loss": self._over_ranks(sum(self._losses) / len(self._losses), "mean"),
+            "loss": over_ranks(self.trainer, [sum(self._losses) / len(self._losses)], "mean")[0],
             "learning_rate": float(optimizer.param_groups[0]["lr"]),
-            "supervised_tokens": self._over_ranks(float(self._supervised), "sum"),
-            **self._gradient_norms(),
-            **self.apart.take(),
+            "supervised_tokens": over_ranks(self.trainer, [float(self._supervised)], "sum")[0],
         }
+        if is_log_point(self.global_step, self.log_every):
+            point |= gradient_norms(self.vlm.named_parameters(), self.trainer)
+            point |= part_rates(optimizer.param_groups, self.group_names())
+            point |= self.apart.take(self.trainer.world_size)
         self._losses, self._supervised = [], 0
         self.log_point(point, self.global_step)
 
@@ -292,19 +298,6 @@ class StageModule(ClippedByNorm):
         found = [float(group["lr"]) for group in optimizer.param_groups]
         check_rates(found, wanted, step=step, stage=self.name)
         self._rates_checked = True
-
-    def _over_ranks(self, value: float, operation: Literal["mean", "sum"]) -> float:
-        if self.trainer.world_size == 1:
-            return value
-        reduced = self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op=operation)
-        return float(reduced)
-
-    def _gradient_norms(self) -> dict[str, float]:
-        norms: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
-        for name, parameter in self.vlm.named_parameters():
-            if parameter.grad is not None:  # one at a time, so that a sharded model is never whole at once
-                norms[part_of(name)].append(torch.linalg.vector_norm(whole(parameter.grad.detach())))
-        return {f"gradient_norm_{part}": float(torch.stack(found).norm()) for part, found in norms.items()}
 
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
         """Collect the summed loss and count of supervised tokens."""

@@ -32,16 +32,16 @@ class PackOrder(StatefulDistributedSampler):
     def __iter__(self) -> Iterator[int]:
         """Yield the pack numbers that are still to come in this epoch."""
         self.yielded, self.next_yielded = self.next_yielded or 0, None
-        current, order = -1, []
+        current, order = -1, torch.empty(0)
         for number in range(self.yielded, self.num_samples):
             place = self.epoch * self.total_size + number * self.num_replicas + self.rank
             if place // self.num_packs != current:
                 current = place // self.num_packs
                 order = self._order_of(current)
             self.yielded += 1
-            yield order[place % self.num_packs]
+            yield int(order[place % self.num_packs])
 
-    def _order_of(self, number: int) -> list[int]:
+    def _order_of(self, number: int) -> torch.Tensor:
         generator = torch.Generator()
         generator.manual_seed(self.seed + number)
-        return torch.randperm(self.num_packs, generator=generator).tolist()
+        return torch.randperm(self.num_packs, generator=generator)

@@ -19,8 +19,9 @@ import numpy as np
 from components.model.packing import PREFIX_BRANCH, Pack
 from components.model.vision import normalised
 from components.model.vlm import VLM, project, vision_features
-from components.training.datamodule import PackDataModule, PackDataset
+from components.training.datamodule import PackDataModule
 from components.training.resume import random_state, restore_random_state
+from components.training.stored_packs import PackDataset
 
 ANSWER_TOKENS = 32
 PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>

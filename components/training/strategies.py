@@ -7,7 +7,8 @@ as whole tensors by the first process, so a stage can go on under another number
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
@@ -96,7 +97,15 @@ def blocks_of(vlm: Any) -> list[nn.Module]:
     return found
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that may be in pieces as one; every rank must call it."""
-    gather = getattr(tensor, "full_tensor", None)
-    return gather() if gather is not None else tensor
+def over_ranks(trainer: Any, values: Sequence[float], operation: Literal["mean", "sum", "max"]) -> list[float]:
+    """Reduce each value over the ranks, in one message; every rank must call it."""
+    if trainer.world_size == 1:
+        return list(values)
+    sent = torch.tensor(values, dtype=torch.float64, device=trainer.strategy.root_device)
+    return trainer.strategy.reduce(sent, reduce_op=operation).tolist()
+
+
+def piece_of(tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Return what this rank holds of a tensor, and whether the others hold other pieces of it."""
+    local = getattr(tensor, "to_local", None)
+    return (local(), True) if local is not None else (tensor, False)

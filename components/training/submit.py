@@ -6,8 +6,8 @@ takes the machine back; the stage then leaves with 75, and the script asks for t
 
 from __future__ import annotations
 
+from components.errors import TRY_AGAIN
 from components.settings import Settings
-from components.training.interruption import REQUEUE
 from components.training.stages import find_stage
 
 WARNING_SECONDS = 300
@@ -50,7 +50,7 @@ def _sbatch(command: str, *, name: str, settings: Settings) -> str:
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) MASTER_PORT={MASTER_PORT}
 srun --kill-on-bad-exit=0 python {command}
 code=$?
-if [ "$code" -eq {REQUEUE} ]; then
+if [ "$code" -eq {TRY_AGAIN} ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

@@ -51,6 +51,9 @@ def main(strategy: str, devices: str, steps: str) -> None:
 
     def log(run, metrics, step=None):
         logged(run, metrics, step)
+        if run.writer is not None:
+            with Path("points.jsonl").open("a") as handle:
+                handle.write(json.dumps([step, dict(metrics)]) + "\n")
         if "loss" in metrics and run.writer is not None:
             with Path("losses.jsonl").open("a") as handle:
                 handle.write(json.dumps([step, metrics["loss"], metrics["supervised_tokens"]]) + "\n")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.runner import DONE, FAILED, TRY_AGAIN, _was_signalled, reproduce
+from components.errors import TRY_AGAIN
+from flows.runner import DONE, FAILED, _was_signalled, reproduce
 from tests.flows.conftest import write_toy
 
 
@@ -26,7 +27,8 @@ def test_a_signal_is_told_from_a_refusal(message: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("cp b.txt c.txt", DONE), ("exit 3", FAILED), ("kill -9 $$", TRY_AGAIN)]
+    ("command", "code"),
+    [("cp b.txt c.txt", DONE), ("exit 3", FAILED), ("kill -9 $$", TRY_AGAIN), ("exit 75", TRY_AGAIN)],
 )
 def test_the_exit_code_follows_the_command(
     toy: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int

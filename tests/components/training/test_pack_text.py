@@ -12,7 +12,8 @@ from components.model.packing import visible
 from components.records import Generator, Pair, Turn, record_schema
 from components.tracking.tables import write_table
 from components.training import pack
-from components.training.datamodule import Collator, PackDataset
+from components.training.datamodule import Collator
+from components.training.stored_packs import PackDataset
 from tests.fakes.models import tiny_model, tiny_vision
 
 TALK = (Turn("human", "Hi?"), Turn("gpt", "Yes."), Turn("human", "So?"), Turn("gpt", "Go."))
@@ -27,9 +28,9 @@ def pair(name: str, conversations: tuple[Turn, ...] = TALK, record_ids: tuple[st
 
 
 @pytest.fixture
-def encoded(processor):
+def encoded(processor, tmp_path):
     settings = SimpleNamespace(model=tiny_model())
-    work = SimpleNamespace(count=lambda **counts: None)
+    work = SimpleNamespace(count=lambda **counts: None, scratch=tmp_path)
 
     def encode(pairs):
         return pack._encode(pairs, processor, settings, work, {})

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
-from components.errors import Diverged
+from components.errors import TRY_AGAIN, Diverged
 from components.model.vlm import part_of
 from components.settings.recipe import VisionInitialisation
 from components.tracking import stage as stage_module
@@ -27,7 +27,7 @@ from components.training import launch
 from components.training.checkpoint import Shelf
 from components.training.continuation import open_shelf
 from components.training.datamodule import IGNORE
-from components.training.interruption import REQUEUE, SIGNALS
+from components.training.interruption import SIGNALS
 from components.training.module import StageModule
 from components.training.order import PackOrder
 from components.training.resume import random_state, restore_random_state
@@ -94,7 +94,7 @@ def test_a_signal_ends_in_a_checkpoint_and_the_next_start_goes_on(
         again = settings.model_copy(update={"work_root": settings.work_root})
         with pytest.raises(SystemExit) as stop:
             launch.run_train(again, STAGE)
-    assert stop.value.code == REQUEUE
+    assert stop.value.code == TRY_AGAIN
     shelf = open_shelf(settings, STAGE)
     assert shelf.newest() == shelf.path_of(step + 1)
     training = settings.training.model_copy(update={"workers": workers})
@@ -207,7 +207,7 @@ def test_a_signal_where_no_step_runs_leaves_at_once_with_the_code_to_run_again(
         calls_first(patch, target, name, lambda: ask(number))
         with pytest.raises(SystemExit) as stop:
             launch.run_train(settings, STAGE)
-    assert stop.value.code == REQUEUE
+    assert stop.value.code == TRY_AGAIN
     assert [signal.getsignal(each) for each in SIGNALS] == handlers
     assert {run.info.status for run in stage_runs(settings)} <= {"KILLED", "FINISHED"}
     assert not list(Path().rglob("hpc_ckpt*")) and not (settings.work_root / "models" / STAGE).exists()
@@ -233,7 +233,7 @@ def test_a_signal_in_the_last_step_keeps_its_checkpoint(settings, undisturbed, m
         at_step(patch, STEPS - 1, ask)
         with pytest.raises(SystemExit) as stop:
             launch.run_train(settings, STAGE)
-    assert stop.value.code == REQUEUE
+    assert stop.value.code == TRY_AGAIN
     shelf = open_shelf(settings, STAGE)
     assert shelf.newest() == shelf.path_of(STEPS)
     launch.run_train(settings, STAGE)

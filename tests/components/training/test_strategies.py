@@ -10,14 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from components.errors import TRY_AGAIN
 from components.model.vlm import compose_vlm
 from components.settings import Cluster
-from components.tracking.tables import iterate_rows
-from components.training.continuation import REQUEUE
+from components.tracking.tables import iterate_rows, write_table
 from components.training.strategies import ShardedStrategy, blocks_of, make_strategy
 from drills.kill_training import STAGE, make_packs, tiny_settings
 from tests.fakes.models import tiny_model
@@ -62,6 +63,12 @@ def losses(folder):
     return dict(enumerate(loss for _, loss, _ in sorted(rows)))
 
 
+def points(folder, prefix):
+    """Metric and step -> value, of the metrics whose names begin so."""
+    rows = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
+    return {(name, step): point[name] for step, point in rows for name in point if name.startswith(prefix)}
+
+
 def weights(folder):
     return load_file(folder / "artifacts" / "models" / STAGE / "model.safetensors")
 
@@ -79,6 +86,11 @@ def single(tmp_path_factory):
     here = Path.cwd()
     os.chdir(folder)
     make_packs(tiny_settings(steps=STEPS, every=4, workers=0))
+    packs = iterate_rows(Path("artifacts/packs/alignment/train"))
+    pairs = [pair for pack in packs for pair in pack["pair_ids"]]
+    schema = pa.schema([("pair_id", pa.string()), ("source", pa.string())])
+    sources = ({"pair_id": pair, "source": "odd" if int(pair[-1]) % 2 else "even"} for pair in pairs)
+    write_table(Path("artifacts/curated"), sources, schema)
     os.chdir(here)
     done = train(folder, "auto", 1, 0)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -96,12 +108,33 @@ def test_two_processes_give_the_losses_of_one(strategy, port, single, tmp_path):
     ours, theirs = weights(tmp_path), weights(single)
     assert set(ours) == set(theirs)
     assert all(torch.allclose(ours[name], theirs[name], atol=5e-4) for name in ours)
+    for prefix, names in (("gradient_norm_", 3), ("loss_kind/", 1), ("loss_source/", 2), ("learning_rate_", 3)):
+        assert len({name for name, _ in points(single, prefix)}) == names
+        assert points(tmp_path, prefix) == pytest.approx(points(single, prefix), rel=1e-3, abs=1e-6), prefix
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "port"), [("ddp", 29681), ("fsdp2", 29682)])
+def test_two_processes_validate_each_pack_once(strategy, port, single, tmp_path):
+    """Three packs on two ranks: none counts twice, and as many are read as by one process."""
+    changes = json.dumps({"validate_batches": 3, "row": {"learning_rate": 1e-8}})
+    found = []
+    for name, devices in (("auto", 1), (strategy, 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        linked(folder, single)
+        done = train(folder, name, devices, port, CHANGES=changes)
+        assert done.returncode == 0, done.stderr[-3000:]
+        ((_, loss),) = points(folder, "validation_loss").items()
+        found.append(loss)
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 def linked(folder, single):
     """A folder of its own with the packs of the single run."""
     (folder / "artifacts").mkdir()
-    (folder / "artifacts" / "packs").symlink_to(single / "artifacts" / "packs")
+    for name in ("packs", "curated"):
+        (folder / "artifacts" / name).symlink_to(single / "artifacts" / name)
 
 
 def agrees_with(folder, single):
@@ -190,7 +223,7 @@ def test_a_signal_to_the_whole_group_spares_the_loading_processes(single, tmp_pa
     linked(tmp_path, single)
     group = {"WORKERS": "2", "STOP_GROUP": "yes", "STOP_SIGNAL": str(int(signal.SIGUSR1))}
     stopped = train(tmp_path, "auto", 1, 0, stop_at=5, **group)
-    assert stopped.returncode == REQUEUE, stopped.stderr[-2000:]
+    assert stopped.returncode == TRY_AGAIN, stopped.stderr[-2000:]
     done = train(tmp_path, "auto", 1, 0, WORKERS="2")
     assert done.returncode == 0 and "step-00000006" in done.stderr
     assert all(torch.equal(weights(tmp_path)[name], value) for name, value in weights(single).items())

@@ -13,13 +13,13 @@ from components.settings import Adapter, Speed
 from components.tracking.runs import StageRun
 from components.training import launch
 from components.training.adapters import add_adapters, merge_adapters
+from components.training.apart import LossesApart
 from components.training.cast_once import frozen_cast_once
 from components.training.datamodule import Collator, pairs_of_tokens
 from components.training.features import FeatureCache
 from components.training.launch import run_train
 from components.training.module import StageModule
 from components.training.stages import part_hashes
-from components.training.telemetry import LossesApart
 from drills.kill_training import STAGE, make_packs, outcome, tiny_settings
 from tests.components.training.test_module import data_module, stage
 from tests.fakes.models import tiny_model

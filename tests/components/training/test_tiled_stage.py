@@ -45,7 +45,7 @@ def packed(tmp_path):
     ]
     pairs = [make_pair(record, "Which?", "this") for record in records]
     root = write_corpus(tmp_path, records, pairs)
-    work = SimpleNamespace(count=lambda **_: None)
+    work = SimpleNamespace(count=lambda **_: None, scratch=tmp_path)
     folder = root / "packs" / "images"
     needed = {record.record_id for record in records}
     rows = pack._write_images(folder, needed, root / "records", processor.image_processor, TILED)
@@ -91,9 +91,9 @@ def test_the_loss_of_a_pack_of_cut_pictures_is_transformers_own_over_its_convers
     assert float(ours) == pytest.approx(theirs, abs=1e-4)
 
 
-def test_a_pair_whose_marks_are_not_its_images_is_counted(packed):
+def test_a_pair_whose_marks_are_not_its_images_is_counted(packed, tmp_path):
     counted = {}
-    work = SimpleNamespace(count=lambda **counts: counted.update(counts))
+    work = SimpleNamespace(count=lambda **counts: counted.update(counts), scratch=tmp_path)
     bad = pair("b", (Turn("human", "What?"), Turn("gpt", "This.")), ("record000",))
     settings = SimpleNamespace(model=packed.model)
     assert pack._encode([bad], packed.processor, settings, work, packed.rows) == {}
