@@ -49,14 +49,13 @@ class PackDataset(Dataset[tuple[str, Pack]]):
 
     def num_branches(self) -> int:
         """Return the most conversations that share one segment's prefix."""
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         most = 0
         for path, place in self._groups:
             with pq.ParquetFile(path, memory_map=True) as file:
-                branches = file.read_row_group(place, columns=["branches"]).column(0)
-            most = max(most, pc.max(pc.list_flatten(branches)).as_py() or 0)
+                column = file.read_row_group(place, columns=["branches"]).column(0).combine_chunks()
+            most = max(most, int(column.flatten().to_numpy(zero_copy_only=False).max(initial=0)))
         return most
 
     def _group(self, number: int) -> pa.Table:
