@@ -112,9 +112,9 @@ def expected_samples(settings: Settings, mixture: str) -> float:
 
 
 def _images_in(folder: Path) -> int:
-    from components.tracking.tables import read_table
+    from components.tracking.tables import iterate_rows
 
-    return sum(len(images) for images in read_table(folder, ["images"]).column("images").to_pylist())
+    return sum(len(row["images"]) for row in iterate_rows(folder, ["images"]))
 
 
 def _assumptions(settings: Settings) -> Iterator[str]:
