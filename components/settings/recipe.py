@@ -135,7 +135,9 @@ class Training(Frozen):
     precision: Literal["32-true", "bf16-mixed", "bf16-true"]
     workers: int = Field(ge=0, description="data loading processes")
     log_every: Positive = Field(description="optimiser steps between logged points")
-    validate_batches: int = Field(ge=0, description="micro-batches of validation packs at the end of a stage")
+    validate_batches: int = Field(
+        ge=0, description="micro-batches of validation packs at a stage's end, over all ranks"
+    )
     samples: int = Field(default=0, ge=0, description="validation items whose answers are shown at a stage's end")
     checkpoint: Checkpointing = Checkpointing()
     guard: Guard = Guard()
