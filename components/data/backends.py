@@ -7,7 +7,7 @@ unless an address names a cluster that runs already.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,8 @@ class Pool:
     def __init__(self, workers: int, backend: str) -> None:
         self.workers, self.backend = max(1, workers), backend
 
-    def __call__(self, calls: Sequence[Call]) -> Iterable[tuple[int, Any]]:
-        """Run every call."""
+    def __call__(self, calls: Iterable[Call]) -> Iterable[tuple[int, Any]]:
+        """Run every call; they are asked for as workers become free, so that few need to be in memory."""
         from joblib import Parallel, delayed, parallel_config
 
         streams = {} if self.backend in CLUSTERS else {"return_as": "generator_unordered"}

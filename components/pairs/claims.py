@@ -65,7 +65,16 @@ class Claims:
 
 
 def read_claims(text: str, language: str, *, extra: tuple[str, ...] = ()) -> Claims:
-    """Read a text; `extra` are labels to look for beside the glossary's."""
+    """Read a text; `extra` are labels to look for beside the glossary's.
+
+    Most questions of a corpus are asked of many images: what they say is remembered, for all images whose labels
+    the glossary knows alike.
+    """
+    return _read(text, language, lexicon.unknown_of(extra))
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str, language: str, extra: tuple[str, ...]) -> Claims:
     boxes = tuple(_box_claims(text, language, extra))
     bare = negation.unlisted(_without_boxes(_long_names(text, language)), language)
     parts = [_read_clause(clause, language, extra) for clause in _clauses(bare, language)]

@@ -22,6 +22,11 @@ class Faithfulness:
             self.made[key] += 1
             self.accepted[key] += not pair.rejected_reason
 
+    def join(self, other: Faithfulness) -> None:
+        """Add what was counted elsewhere."""
+        self.made.update(other.made)
+        self.accepted.update(other.accepted)
+
     def scores(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return {source: {generator: {made, accepted, score}}}; `score` is a share of 0-1."""
         found: dict[str, dict[str, dict[str, float]]] = {}

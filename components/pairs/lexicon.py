@@ -157,7 +157,7 @@ class Mention:
 
 def find_labels(text: str, language: str, *, extra: tuple[str, ...] = ()) -> list[Mention]:
     """Find label names, the longest at each place; `extra` are labels that the glossary may not know."""
-    names = _names(language, tuple(sorted(set(extra).difference(CHINESE, FINDINGS))))
+    names = _names(language, unknown_of(extra))
     low = text.lower()
     found: list[Mention] = []
     for match in WORD_START[language].finditer(low):
@@ -169,6 +169,12 @@ def find_labels(text: str, language: str, *, extra: tuple[str, ...] = ()) -> lis
                 found.append(Mention(match.start(), end, labels))
                 break
     return found
+
+
+@lru_cache(maxsize=1024)
+def unknown_of(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels that neither the glossary nor the list of findings has, sorted."""
+    return tuple(sorted(set(labels).difference(CHINESE, FINDINGS)))
 
 
 @lru_cache(maxsize=64)

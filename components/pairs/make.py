@@ -1,65 +1,48 @@
 """The stage "pair": records without their image bytes become image-text pairs, each read back before it is kept.
 
-Two passes over the record shards, one row group in memory at a time: the first looks around (how common each
-label is), the second writes. Levels of difficulty take one look more, hard negatives
-two. A pair whose text the annotation does not support goes to `rejected.parquet`.
+Two passes over the record shards, by `pair.jobs` processes, a piece of the corpus each (`pieces.py`): the first
+looks around (how common each label is), the second writes. Levels of difficulty take one look more, hard negatives
+two, balance one. A pair whose text the annotation does not support goes to `rejected.parquet`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from components.data.catalog import CARDS, load_cards
 from components.data.pictures_elsewhere import say_withheld, withheld_sources
 from components.data.terms import allowed_cards, check_third_party, may_reach_third_party
-from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.difficulty import look_further
-from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
-from components.pairs.parse_back import Known, contradictions, is_told, known_of
-from components.pairs.rejected import RejectedWriter, pair_row
+from components.pairs.pieces import (
+    PIECE_RECORDS,
+    Machines,
+    Making,
+    Spans,
+    Tally,
+    count_piece,
+    look_at_piece,
+    make_piece,
+    needed_by,
+    read_some,
+    write_pieces,
+)
+from components.pairs.rejected import RejectedWriter
 from components.pairs.reply_cache import forget_replies
-from components.pairs.surroundings import Partner, Surroundings, look_around
-from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, present_records, told
-from components.records import Pair, Record, pair_schema, record_from_row
+from components.pairs.surroundings import Surroundings, together
+from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, told
+from components.records import Record, pair_schema
 from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import ShardWriter, count_rows, iterate_rows, shards_below
+from components.tracking.tables import ShardWriter, spans_below
 
-REGION_COLUMNS = ("label", "box.list.element", "side", "area_fraction", "area_mm2")
-UNREAD_COLUMNS = ("image", "regions")
-RECORDS_A_WORKER = 8
-Make = Callable[[Record], list[Pair]]
-
-
-@dataclass
-class Tally:
-    """Pairs by each column worth a table, and the reasons of the refused ones."""
-
-    kept: dict[str, Counter[str]] = field(default_factory=dict)
-    reasons: Counter[str] = field(default_factory=Counter)
-    withdrawn: Counter[str] = field(default_factory=Counter)  # records, by reason
-    faithfulness: Faithfulness = field(default_factory=Faithfulness)
-
-    def add(self, pair: Pair) -> None:
-        """Count a pair; a refused one by its first reason alone."""
-        self.faithfulness.add(pair)
-        if pair.rejected_reason:
-            self.reasons[pair.rejected_reason] += 1
-            return
-        for column in ("kind", "language", "source", "question_type", "modality", "split"):
-            self.kept.setdefault(column, Counter())[getattr(pair, column)] += 1
-
-    def details(self) -> dict[str, dict[str, int]]:
-        """Return the counts as plain, sorted mappings."""
-        return {column: dict(sorted(counts.items())) for column, counts in sorted(self.kept.items())}
+PIECES = ".pieces"  # below the output while it is made
+HERE = Machines()  # one process
 
 
 def run_pair(settings: Settings) -> None:
@@ -86,6 +69,7 @@ def run_pair(settings: Settings) -> None:
             shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
             with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
             max_text=settings.check.max_text, withdrawn=withdrawn, choices=options.choices,
+            machines=HERE if is_written else Machines(options.jobs, options.backend, options.address),
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -148,126 +132,66 @@ def write_pairs(
     records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
     workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
     max_text: int | None = None, withdrawn: Withdrawn | None = None, choices: Choices | None = None,
+    machines: Machines = HERE,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
-    With several `workers` a few records wait for their generator at once; the order of pairs stays. A pair that
-    answers in more than `max_text` characters is refused by itself: the check over all pairs would stop the run.
+    With several `workers` a few records wait for their generator at once; with several `machines` pieces of the
+    corpus are made side by side. The order of pairs stays. A pair that answers in more than `max_text` characters
+    is refused by itself: the check over all pairs would stop the run.
     """
+    making = Making(
+        generator, tuple(kinds), augmentation=augmentation or Augmentation(), max_text=max_text,
+        withdrawn=withdrawn or Withdrawn(), threads=workers, with_images=with_images,
+    )  # fmt: skip
+    pieces = spans_below(records, rows=PIECE_RECORDS)
     tally = Tally()
-
-    def read(count: Counter[str], *, with_images: bool = False) -> Iterator[Record]:
-        return present_records(read_records(records, with_images=with_images), withdrawn or Withdrawn(), count)
-
-    surroundings = look_around(read(tally.withdrawn))
-    look_further(lambda: read(Counter()), surroundings, choices or Choices())
-    total = sum(count_rows(path) for path in shards_below(records))
+    surroundings = _surroundings(pieces, making, machines, tally.withdrawn)
+    look_further(lambda: (r for spans in pieces for r in making.records(spans)), surroundings,
+                 choices or Choices())  # fmt: skip
+    if making.augmentation.balance:
+        making = replace(making, counts=_counts(pieces, making, machines, surroundings))
+    aside = output / PIECES
+    rows = ((spans, making, needed_by(spans, surroundings), aside / str(n)) for n, spans in enumerate(pieces))
+    made = machines.map(make_piece, rows, number=len(pieces))
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as kept, RejectedWriter(output) as refused:
-        chosen = _with_progress(read(Counter(), with_images=with_images), total)
-
-        def make_plain(record: Record) -> list[Pair]:
-            return list(verified(record, generator, around=surroundings[record.source], kinds=kinds))
-
-        make: Make = make_plain
-        if augmentation is not None and not is_off(augmentation):
-            again = read(Counter(), with_images=with_images) if augmentation.balance else iter(())
-            counts = count_types(pair for record in again for pair in make(record))
-            make = _varied(make, generator, surroundings, augmentation, kinds=kinds, counts=counts)
-        made = (pair for some in _side_by_side(make, chosen, workers) for pair in some)
-        for pair in (within(pair, max_text) for pair in made):
-            tally.add(pair)
-            (refused if pair.rejected_reason else kept).write(pair_row(pair))
+        for counted in _with_progress(write_pieces(made, aside, kept, refused), len(pieces)):
+            tally.join(counted)
+    shutil.rmtree(aside, ignore_errors=True)
     return tally
 
 
-def within(pair: Pair, max_text: int | None) -> Pair:
-    """Return the pair, refused as `text_too_long` when an assistant's turn has more characters than that."""
-    longest = max((len(turn.value) for turn in pair.conversations if turn.speaker == "gpt"), default=0)
-    if max_text is None or longest <= max_text or pair.rejected_reason:
-        return pair
-    return replace(pair, rejected_reason="text_too_long")
+def _surroundings(
+    pieces: Sequence[Spans], making: Making, machines: Machines, gone: Counter[str]
+) -> dict[str, Surroundings]:
+    """Look at every piece, and join what they say; `gone` counts the withdrawn records."""
+
+    def parts() -> Iterator[dict[str, Surroundings]]:
+        rows = ((spans, making) for spans in pieces)
+        for _, (part, withdrawn) in machines.map(look_at_piece, rows, number=len(pieces)):
+            gone.update(withdrawn)
+            yield part
+
+    return together(parts())
 
 
-def _varied(
-    make: Make, generator: PairGenerator, surroundings: Mapping[str, Surroundings], options: Augmentation, *,
-    kinds: Sequence[str], counts: Counter[str],
-) -> Make:  # fmt: skip
-    """Return a maker whose pairs are varied; what is added is made by templates and read back too."""
-    templates: Any = getattr(generator, "templates", generator)
-
-    def again(record: Record, other: TemplateGenerator, wanted: Sequence[str]) -> Iterator[Pair]:
-        return verified(record, other, around=surroundings[record.source], kinds=wanted)
-
-    shares = balanced_shares(counts, balance=options.balance)
-    augmenter = Augmenter(options, templates, again, shares)
-    return lambda record: augmenter.vary(make(record), record, kinds=kinds)
-
-
-def _side_by_side(make: Make, records: Iterable[Record], workers: int) -> Iterator[list[Pair]]:
-    """Yield each record's pairs in the records' order, a few records in work at a time."""
-    if workers == 1:
-        yield from map(make, records)
-        return
-    waiting = iter(records)
-    with ThreadPoolExecutor(workers) as pool:
-        while batch := list(islice(waiting, RECORDS_A_WORKER * workers)):
-            yield from pool.map(make, batch)
-
-
-def verified(
-    record: Record, generator: PairGenerator, *, around: Surroundings, kinds: Sequence[str]
-) -> Iterator[Pair]:
-    """Yield a record's pairs, the ones that contradict the annotation with their first reason.
-
-    A pair that its generator refused already passes as it is.
-    """
-    known = known_of(record)
-    partners = {partner.record_id: partner for partner in around.partners_of(record)}
-    for pair in generator.generate(record, around=around, kinds=kinds):
-        if pair.rejected_reason:
-            yield pair
-            continue
-        images = (
-            [known]
-            if is_told(pair)
-            else [
-                known if record_id == record.record_id else _known_partner(partners.get(record_id), known)
-                for record_id in pair.record_ids
-            ]
-        )
-        reasons = contradictions(pair, images)
-        yield replace(pair, rejected_reason=reasons[0]) if reasons else pair
-
-
-def _known_partner(partner: Partner | None, known: Known) -> Known:
-    """What is known of the second image; of a pair that the source itself compares, only the modality."""
-    if partner is None:
-        return Known(known.modality)
-    return Known(
-        known.modality, present=frozenset(partner.present), absent=frozenset(partner.absent),
-        counts=dict(partner.counts),
-    )  # fmt: skip
+def _counts(
+    pieces: Sequence[Spans], making: Making, machines: Machines, surroundings: Mapping[str, Surroundings]
+) -> Counter[str]:
+    rows = ((spans, making, needed_by(spans, surroundings)) for spans in pieces)
+    return sum((counts for _, counts in machines.map(count_piece, rows, number=len(pieces))), Counter[str]())
 
 
 def read_records(folder: Path, *, with_images: bool = False) -> Iterator[Record]:
     """Yield the records that were not refused, without masks and, unless asked for, without image bytes."""
-    for row in iterate_rows(folder, columns=_columns() + (["image"] if with_images else [])):
-        record = record_from_row(row)
-        if not record.rejected_reason:
-            yield record
+    for spans in spans_below(folder, rows=PIECE_RECORDS):
+        yield from read_some(spans, with_images=with_images)
 
 
-def _columns() -> list[str]:
-    import dataclasses
-
-    plain = [f.name for f in dataclasses.fields(Record) if f.name not in UNREAD_COLUMNS]
-    return plain + [f"regions.list.element.{name}" for name in REGION_COLUMNS]
-
-
-def _with_progress(records: Iterable[Record], total: int) -> Iterable[Record]:
+def _with_progress(made: Iterable[Tally], total: int) -> Iterable[Tally]:
     from rich.progress import track
 
-    return track(records, description="pairs", total=total, transient=True)
+    return track(made, description="pairs", total=total, transient=True)
 
 
 def _print(tally: Tally) -> None:

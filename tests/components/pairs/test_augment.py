@@ -23,7 +23,8 @@ from components.pairs.augment import (
 from components.pairs.claims import parse_boxes
 from components.pairs.facts import is_box_sayable
 from components.pairs.generate import TemplateGenerator
-from components.pairs.make import verified, write_pairs
+from components.pairs.make import write_pairs
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.pairs.wording.language import box_text
 from components.records import Pair, Record, pair_from_row

@@ -18,7 +18,8 @@ from components.pairs.difficulty import (
 )
 from components.pairs.generate import TemplateGenerator
 from components.pairs.glossary import MODALITY_NAMES, body_regions, modality_group
-from components.pairs.make import verified, write_pairs
+from components.pairs.make import write_pairs
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.records import Pair, Record, Region, pair_from_row
 from components.settings import Choices

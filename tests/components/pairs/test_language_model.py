@@ -12,7 +12,8 @@ from components.errors import ConfigError, DataError, TermsDenied
 from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.language_model import LanguageModelGenerator
-from components.pairs.make import open_generator, run_pair, verified, write_pairs
+from components.pairs.make import open_generator, run_pair, write_pairs
+from components.pairs.pieces import verified
 from components.pairs.prompts import make_prompt
 from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel

@@ -18,8 +18,8 @@ from components.pairs.knowledge import (
     SIDE_ENTRY,
     sayable,
 )
-from components.pairs.make import verified
 from components.pairs.parse_back import contradictions, known_of
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.pairs.wording.written import CHINESE_SHAPES, ENGLISH_SHAPES
 from components.records import MODALITIES, PLANES, Pair, Record, SourceQuestion, Turn
