@@ -4,8 +4,11 @@ A reader with `PORTIONS = True` asks `context.takes(unit, *own)` before it decod
 folder) that the records of some samples come from, `own` are the files that only this unit needs. Everything else
 in the source (tables, names, files that two units need) counts for every portion. Listing the units is a reading
 that takes none of them; what it yields all the same (rows without a picture, say) belongs to no portion and is
-never old. Where a portion ends is decided by the names and sizes of its own units, so that a file that comes or
-goes moves no other border. A portion that is read is committed by rename and found again after a crash.
+never old. Most readers' samples name their unit's path; one whose samples name another (a table's row, an image
+inside an archive) says whose they are by `context.of`. What hangs together across units is not parted: the reader
+raises WholeOnly while its units are listed. Where a portion ends is decided by the names and sizes of its own
+units, so that a file that comes or goes moves no other border. A portion that is read is committed by rename and
+found again after a crash.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from components.data.card import Card
 from components.data.catalog import find_reader
 from components.data.hidden_paths import HeldNames, PrivateNames, hide_path
 from components.data.privacy import keep_names, open_screen
-from components.data.reading import ReadContext, Rejection, hide_rejections
+from components.data.reading import ReadContext, Rejection, WholeOnly, hide_rejections
 from components.errors import DataError
 from components.records import Record, record_schema, stable_id, to_rows
 from components.settings import BurnedInText
@@ -91,8 +94,11 @@ def list_units(job: SourceJob) -> Units:
         return False
 
     with keep_names(job.card, job.private, "units") as names:
-        context = ReadContext(job.max_side, job.secret, names=names, choose=note)
-        rest = list(hide_rejections(reader.read(job.root, job.card, context), job.card, context))
+        context = ReadContext(job.max_side, job.secret, names=names, choose=note, is_listing=True)
+        try:
+            rest = list(hide_rejections(reader.read(job.root, job.card, context), job.card, context))
+        except WholeOnly:
+            return Units()
     refused = tuple(sample for sample in rest if isinstance(sample, Rejection))
     assert len(refused) == len(rest), f"reader {job.card.reader} made a record that it did not ask for"
     own = dict(asked)
@@ -162,7 +168,13 @@ def read_portions(job: SourceJob, portions: Sequence[Portion]) -> None:
     names = HeldNames()
     context = ReadContext(job.max_side, job.secret, names=names, choose=choose)
     found = with_asides(reader.read(job.root, job.card, context), context.scrubbed, names)
-    mine = ((0 if is_whole else _place_of(made.sample, job.card, place, hidden), made) for made in found)
+
+    def place_of(sample: Sample) -> int | None:
+        if is_whole:
+            return 0
+        return place.get(context.unit[0]) if context.unit else _place_of(sample, job.card, place, hidden)
+
+    mine = ((place_of(made.sample), made) for made in found)
     left = dict(enumerate(portions))
     for number, group in groupby(mine, key=lambda item: item[0]):
         if number is not None:

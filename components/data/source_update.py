@@ -116,23 +116,26 @@ def basis_of(job: SourceJob) -> dict[str, Any]:
     }
 
 
-def source_digest(job: SourceJob, files: Mapping[str, tuple[str, int]] | None = None) -> str:
-    """Return the digest of everything that decides a source's records."""
+def source_digest(
+    job: SourceJob, files: Mapping[str, tuple[str, int]] | None = None, basis: Mapping[str, Any] | None = None
+) -> str:
+    """Return the digest of everything that decides a source's records; `files` and `basis` if known."""
     files = digests_below(job.root) if files is None else files
-    return digest_json({**basis_of(job), "raw": [[path, sha] for path, (sha, _) in files.items()]})
+    known = basis_of(job) if basis is None else basis
+    return digest_json({**known, "raw": [[path, sha] for path, (sha, _) in files.items()]})
 
 
 def make_plan(job: SourceJob) -> Plan:
     """Say what has to be read of a source; a ProjectError becomes the plan's error."""
     started = time.perf_counter()
     try:
-        files = digests_below(job.root)
-        digest = source_digest(job, files)
+        files, basis = digests_below(job.root), basis_of(job)
+        digest = source_digest(job, files, basis)
         manifest = _committed(job.output, digest)
         if manifest is not None:
             return Plan(digest, seconds=time.perf_counter() - started, manifest=manifest)
         check_checksums(job.card, job.root)
-        portions, refused = portions_of(job, files, digest)
+        portions, refused = portions_of(job, files, digest, basis)
     except ProjectError as error:
         return Plan("", error=hide_message(str(error), job.root, job.card, job.secret))
     seconds, num_bytes = time.perf_counter() - started, sum(size for _, size in files.values())
@@ -140,14 +143,14 @@ def make_plan(job: SourceJob) -> Plan:
 
 
 def portions_of(
-    job: SourceJob, files: Mapping[str, tuple[str, int]], digest: str
+    job: SourceJob, files: Mapping[str, tuple[str, int]], digest: str, basis: Mapping[str, Any]
 ) -> tuple[tuple[Portion, ...], tuple[Rejection, ...]]:
     """Cut a source into portions; a small one, or one whose reader does not allow it, is one portion."""
     if sum(size for _, size in files.values()) > job.shard_bytes:
         with quiet_libraries():
             units = list_units(job)
         if units.own:
-            return tuple(cut(units, files, basis_of(job), portion_bytes=job.shard_bytes)), units.refused
+            return tuple(cut(units, files, basis, portion_bytes=job.shard_bytes)), units.refused
     return (Portion(digest, (ALL,)),), ()
 
 

@@ -118,7 +118,7 @@ def test_one_long_text_is_refused_by_itself(settings, fake_run, monkeypatch) -> 
             yield make_text(record, "Describe.", "x" * length, pair_id=f"{record.record_id}-{name}")
 
     monkeypatch.setattr("components.pairs.generate.TemplateGenerator.generate", ramble)
-    monkeypatch.setattr("components.pairs.make.contradictions", lambda *_: ())
+    monkeypatch.setattr("components.pairs.pieces.contradictions", lambda *_: ())
     write_records(corpus())
     run_pair(settings)
     counts = json.loads((PAIRS / "manifest.json").read_text())["counts"]
@@ -183,7 +183,7 @@ def test_a_pair_that_repeats_words_or_lacks_its_image_is_refused(settings, fake_
         yield make_text(record, "Same? Answer yes or no.", "yes", options=("yes", "no"), record_ids=lost)
 
     monkeypatch.setattr("components.pairs.generate.TemplateGenerator.generate", repeat)
-    monkeypatch.setattr("components.pairs.make.contradictions", lambda *_: ())
+    monkeypatch.setattr("components.pairs.pieces.contradictions", lambda *_: ())
     write_records(corpus())
     run_pair(settings)
     run_curate(settings)
