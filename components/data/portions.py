@@ -140,16 +140,21 @@ def _portion(
 
 @dataclass
 class Found:
-    """What de-identification found in a portion: texts scrubbed by kind, images looked at and hit by modality."""
+    """What de-identification found in a portion: texts scrubbed by kind, images looked at and hit by modality.
+
+    `withdrawn` are the records that were taken out of it since, by reason.
+    """
 
     scrubbed: Counter[str] = field(default_factory=Counter)
     looked_at: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
+    withdrawn: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Mapping[str, Mapping[str, int]]) -> None:
         """Add what another portion's manifest says."""
         for name in ("scrubbed", "looked_at", "hits"):
             getattr(self, name).update(other[name])
+        self.withdrawn.update(other.get("withdrawn", {}))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return plain, sorted counts."""

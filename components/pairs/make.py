@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from components.data.catalog import CARDS, load_cards
 from components.data.pictures_elsewhere import say_withheld, withheld_sources
 from components.data.terms import allowed_cards, check_third_party, may_reach_third_party
+from components.data.tombstones import TOMBSTONES, Withdrawn, load_withdrawn
 from components.pairs.difficulty import look_further
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.pieces import (
@@ -35,7 +36,7 @@ from components.pairs.pieces import (
 from components.pairs.rejected import RejectedWriter
 from components.pairs.reply_cache import forget_replies
 from components.pairs.surroundings import Surroundings, together
-from components.pairs.withdrawal import TOMBSTONES, Withdrawn, load_withdrawn, told
+from components.pairs.withdrawal import told
 from components.records import Record, pair_schema
 from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage

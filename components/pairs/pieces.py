@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.data.backends import Call, pool
+from components.data.tombstones import Withdrawn
 from components.pairs.augment import Augmenter, balanced_shares, count_types, is_off
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.generate import PairGenerator, TemplateGenerator
 from components.pairs.parse_back import Known, contradictions, is_told, known_of
 from components.pairs.rejected import RejectedWriter, pair_row
 from components.pairs.surroundings import Partner, Surroundings, look_at, only_of, study_of
-from components.pairs.withdrawal import Withdrawn, present_records
+from components.pairs.withdrawal import present_records
 from components.records import Pair, Record, pair_schema, record_from_row
 from components.settings import Augmentation
 from components.tracking.tables import ShardWriter, Span, iterate_spans, read_spans

@@ -45,6 +45,7 @@ from components.training.guard import DivergenceGuard
 from components.training.interruption import StopRequests, scheduler_plugins, without_handlers
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
+from components.training.pack import FEATURES
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
 from components.training.stages import check_frozen, find_stage, num_steps, packs_of_passes, part_hashes
@@ -52,7 +53,6 @@ from components.training.start import check_start, load_start, model_digest
 from components.training.strategies import gathered_model, make_strategy
 from components.training.telemetry import LogPoint, LossesApart, Telemetry
 
-FEATURES = Path("var/features")
 BUCKET = 64  # tokens
 NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 

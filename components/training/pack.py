@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.tombstones import load_withdrawn, sweep
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
 from components.model.tiles import tiles_of, tokens_of
@@ -26,6 +27,7 @@ from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import iterate_rows, write_table
 
 PACKED_SPLITS = ("train", "validation")
+FEATURES = Path("var/features")  # of frozen towers, by image; emptied when something is withdrawn
 RESIZE_BATCH = 64
 Rows = Mapping[str, tuple[int, ...]]  # record id -> rows of the image store, several where pictures are cut
 
@@ -47,6 +49,7 @@ def pack_schema() -> Any:
 def run_pack(settings: Settings) -> None:
     """Run the pack stage; ConfigError when a mixture names a source that has no card."""
     check_sources(settings.recipe)
+    sweep(FEATURES, load_withdrawn())
     root = settings.work_root
     inputs = [root / "records", root / "curated", root / "checked"]
     sections = ["model", "recipe.mixtures", "seed"]

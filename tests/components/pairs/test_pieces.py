@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from components.data.tombstones import Withdrawn
 from components.pairs import make
 from components.pairs.claims import read_claims
 from components.pairs.generate import TemplateGenerator
 from components.pairs.make import write_pairs
 from components.pairs.pieces import Machines, Making, look_at_piece, needed_by
 from components.pairs.surroundings import look_around, study_of, together
-from components.pairs.withdrawal import Withdrawn
 from components.records import Record, record_schema, to_rows
 from components.settings import Augmentation, Choices
 from components.tracking.tables import spans_below, write_table
