@@ -2,9 +2,9 @@
 
 Text-only conversations say what follows from an annotation and from these entries, and nothing else. Each entry
 is one sentence a language, in our own words. `source` is the work to check it against, as far as that is known by
-name; where it says UNCHECKED, the sentence was written from common knowledge and not yet compared with that work: no
-heading, number or page of it is given, because none could be looked up. The parse-back knows the entries and
-takes them as read only where the record has the modality, the plane, a side or a box that they speak of.
+name; where it says UNCHECKED, the sentence was written from common knowledge and not yet compared with that work:
+no heading or page is given, because none could be looked up. The parse-back knows the entries and takes them as
+read only where the record has the modality, the plane, a side or a box that they speak of.
 """
 
 from __future__ import annotations
