@@ -1,12 +1,13 @@
-"""Pairing, curation and checks over synthetic indexes of 10 k to 5.5 M rows: how time and memory grow.
+"""Pairing, curation and checks of 10 k to 5.5 M synthetic rows: how time and memory grow, beside pandas.
 
-Each size runs in two processes of its own, as the stages do, so that peak memory is its own. Pairing: annotated
-records (classes, boxes, masks, reports) on disk become about so many pairs, read back and written, by the stage's
-own function with two worker processes; its memory is the main process's and twice the larger worker's. Curation
-and checks: duplicates, splits, firewall (words and altered copies, some planted) and the expectations, by the
-functions that the stages call. Making the synthetic rows is not timed. The peer is one plain pandas pass over the
-same rows: drop_duplicates, a merge with the held-out hashes and a groupby of the patients. Alone on two cores the
-whole takes some twenty minutes. `python benchmarks/corpus_scale.py [--sizes 10000,100000]`.
+Each size runs in processes of its own, so that its peak memory is its own. One makes so many pairs of annotated
+records (classes, boxes, masks, reports) by the pair stage's own maker, with its parse-back and the default
+settings, writes them as curation does and counts them as the check does. The other sends as many images and pairs
+through duplicates, splits, firewall (words and altered copies, some planted) and the checks, by the functions that
+the stages call. Making the synthetic rows is not timed. The peer is one plain pandas pass over the same rows:
+drop_duplicates, a merge with the held-out hashes and a groupby of the patients.
+
+    python benchmarks/corpus_scale.py [--sizes 10000,100000] [--jobs 2]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ SIZES = (10_000, 100_000, 1_000_000, 5_500_000)
 BATCH, FRAME = 1 << 13, 50_000
 HELD_OUT_SHARE, EQUAL_SHARE, PLANTED_SHARE = 0.01, 0.01, 0.0005
 IMAGES_A_PATIENT = 8
+PAIRS_A_RECORD, REFUSED_EVERY = 8.93, 50
 TARGET_EXPONENT, TARGET_GB = 1.1, 4.0
-PAIRS_A_RECORD, WORKERS = 9, 2
 DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
@@ -222,39 +223,63 @@ def run_checks(images: pa.Table, record_keys: Any, clock: Clock) -> int:
     return sum(not merge_outcomes(list(column)).passed for column in zip(*parts, strict=True))
 
 
-def run_pairing(rows: int) -> dict[str, Any]:
-    """Make about so many pairs of annotated records, from disk to disk; return seconds, counts and memory."""
-    from components.pairs.make import open_generator, write_pairs
-    from components.pairs.making import Making
-    from components.pairs.reading import Reading
-    from components.pairs.side_by_side import Crew
-    from components.settings import load_settings
+def run_pairing(rows: int, jobs: int) -> dict[str, Any]:
+    """Make some `rows` pairs of annotated records on disk, write and count them; return the times in seconds.
+
+    `peak_gb` is that of this process or of its largest worker, whichever is more.
+    """
     from tests.fakes.annotated_records import write_records
+
+    clock, records = Clock(), round(rows / PAIRS_A_RECORD)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_records(folder / "records", records)
+        with clock.on("pair"):
+            tally = make_pairs(folder, jobs)
+        pairs = sum(tally.kept["kind"].values())
+        with clock.on("write"):
+            write_and_count(folder, pairs, records)
+    uses = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "records": records, "pairs": pairs, "refused": dict(tally.reasons), "kinds": dict(tally.kept["kind"]),
+        "jobs": jobs, "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
+        "pairs_a_second": round(pairs / clock.seconds["pair"]), "peak_gb": round(max(uses) / (1 << 20), 3),
+    }  # fmt: skip
+
+
+def make_pairs(folder: Path, jobs: int) -> Any:
+    """Run the pair stage's maker as the default settings have it; return its tally."""
+    from components.pairs.make import open_generator, write_pairs
+    from components.pairs.pieces import Machines
+    from components.settings import load_settings
 
     settings = load_settings(ROOT / "params.yaml")
     options = settings.pair
-    making = Making(open_generator(settings), options.kinds, options.augmentation, settings.check.max_text)
-    with tempfile.TemporaryDirectory() as folder:
-        write_records(Path(folder) / "records", max(1, rows // PAIRS_A_RECORD))
-        started = time.perf_counter()
-        tally = write_pairs(
-            Reading(Path(folder) / "records"), Path(folder) / "pairs", making,
-            shard_bytes=options.shard_megabytes << 20, crew=Crew(jobs=WORKERS), choices=options.choices,
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-    shutdown_workers()
-    own, worker = (
-        resource.getrusage(who).ru_maxrss / (1 << 20) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    kept = sum(tally.kept["kind"].values())
-    return {"seconds": seconds, "kept": kept, "refused": dict(tally.reasons), "gb": own + WORKERS * worker}
+    return write_pairs(
+        folder / "records", folder / "pairs", open_generator(settings), kinds=options.kinds,
+        shard_bytes=options.shard_megabytes << 20, augmentation=options.augmentation, choices=options.choices,
+        max_text=settings.check.max_text, machines=Machines(jobs, options.backend),
+    )  # fmt: skip
 
 
-def shutdown_workers() -> None:
-    """End joblib's waiting processes, so that their memory is known."""
-    from joblib.externals.loky import get_reusable_executor
+def write_and_count(folder: Path, pairs: int, records: int) -> None:
+    """Write the pairs as curation does, every REFUSED_EVERY-th refused, and read them back into a profile."""
+    import pyarrow.parquet as pq
 
-    get_reusable_executor().shutdown(wait=True)
+    from components.pairs.curate import write_curated
+    from components.pairs.dedupe import no_reasons
+    from components.quality.check import read_profile
+    from components.tracking.tables import count_rows, shards_below
+
+    assert sum(count_rows(path) for path in shards_below(folder / "pairs")) == pairs
+    reasons = no_reasons(pairs)
+    reasons[::REFUSED_EVERY] = "duplicate_text"
+    write_curated(folder / "pairs", folder / "curated", reasons, np.zeros(pairs, bool), shard_bytes=256 << 20)
+    sides = np.full(records, 384, np.int32)
+    images = {"width": sides, "height": sides, "entropy": np.linspace(1, 8, records)}
+    pq.write_table(pa.table(images), folder / "curated" / "images.parquet")
+    profile = read_profile(folder / "curated")
+    assert sum(profile["answer length"].values()) == pairs - len(reasons[::REFUSED_EVERY])
 
 
 def run_peer(images: pa.Table) -> float:
@@ -279,30 +304,39 @@ def run_one(rows: int) -> dict[str, Any]:
 
     limits = load_settings(ROOT / "params.yaml").curate
     clock = Clock()
-    command = [sys.executable, __file__, "--pairing", str(rows)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    pairing = json.loads(done.stdout.splitlines()[-1])
-    clock.seconds["pairing"] = pairing["seconds"]
     images, planted = synthetic_images(rows)
     counts, keys = run_ours(images, clock, limits)
     plain = images.drop_columns(["thumbnail", "base"])
     del images
     failed = run_checks(plain, keys, clock)
-    peak = max(pairing["gb"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     same_work = clock.seconds["split"] + clock.seconds["dedupe"]
     return {
         "rows": rows, "seconds": {name: round(value, 3) for name, value in clock.seconds.items()},
         "total_seconds": round(sum(clock.seconds.values()), 3), "peak_gb": round(peak, 3),
         "peer_seconds": round(run_peer(plain), 3), "same_work_seconds": round(same_work, 3),
-        "counts": counts, "planted": planted, "expectations_failed": failed, "pairs": pairing["kept"],
-        "pairing_gb": round(pairing["gb"], 3), "pairs_per_second": round(pairing["kept"] / pairing["seconds"]),
+        "counts": counts, "planted": planted, "expectations_failed": failed,
     }  # fmt: skip
 
 
-def exponent(results: list[dict[str, Any]]) -> float:
+def measured(rows: int, jobs: int) -> dict[str, Any]:
+    """Measure one size, pairing and the rest each in a process of its own."""
+    parts = []
+    for step in ("--pairing", "--one"):
+        command = [sys.executable, __file__, step, str(rows), "--jobs", str(jobs)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        parts.append(json.loads(done.stdout.splitlines()[-1]))
+    pairing, rest = parts
+    return {
+        **rest, "seconds": {**pairing.pop("seconds"), **rest["seconds"]},
+        "peak_gb": max(pairing["peak_gb"], rest["peak_gb"]), "pairing": pairing,
+    }  # fmt: skip
+
+
+def exponent(results: list[dict[str, Any]], seconds_of: Callable[[dict[str, float]], float]) -> float:
     """Return the slope of log time over log rows, without the first size where there are three."""
     used = results[1:] if len(results) > 2 else results
-    rows, seconds = ([row[name] for row in used] for name in ("rows", "total_seconds"))
+    rows, seconds = [row["rows"] for row in used], [seconds_of(row["seconds"]) for row in used]
     return round(float(np.polyfit(np.log(rows), np.log(seconds), 1)[0]), 3) if len(used) > 1 else float("nan")
 
 
@@ -310,27 +344,25 @@ def main() -> None:
     """Measure every size in its own process and print, last, one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--one", type=int, help="measure one size in this process")
-    parser.add_argument("--pairing", type=int, help="measure the pairing of one size in this process")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that make pairs")
+    parser.add_argument("--one", type=int, help="measure one size of curation and checks in this process")
+    parser.add_argument("--pairing", type=int, help="measure one size of pairing in this process")
     asked = parser.parse_args()
-    if asked.pairing:
-        print(json.dumps(run_pairing(asked.pairing)))
-        return
-    if asked.one:
-        print(json.dumps(run_one(asked.one)))
+    if asked.one or asked.pairing:
+        print(json.dumps(run_one(asked.one) if asked.one else run_pairing(asked.pairing, asked.jobs)))
         return
     results = []
     for size in map(int, asked.sizes.split(",")):
-        command = [sys.executable, __file__, "--one", str(size)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-        print(
-            f"{size:>9,} rows  {results[-1]['total_seconds']:8.1f} s  {results[-1]['peak_gb']:.2f} GB", flush=True
-        )
+        one = measured(size, asked.jobs)
+        results.append(one | {"total_seconds": round(sum(one["seconds"].values()), 3)})
+        told = " ".join(f"{name} {value:.1f}" for name, value in one["seconds"].items())
+        print(f"{size:>9,} rows {results[-1]['total_seconds']:8.1f} s {one['peak_gb']:.2f} GB  {told}", flush=True)
     last = results[-1]
     content = {
-        "name": "corpus_scale", "exponent": exponent(results), "target": TARGET_EXPONENT,
-        "peak_gb": last["peak_gb"], "target_gb": TARGET_GB, "peer": "pandas drop_duplicates, merge, groupby",
+        "name": "corpus_scale", "exponent": exponent(results, lambda seconds: sum(seconds.values())),
+        "target": TARGET_EXPONENT, "pairing_exponent": exponent(results, lambda seconds: seconds["pair"]),
+        "peak_gb": max(row["peak_gb"] for row in results), "target_gb": TARGET_GB,
+        "peer": "pandas drop_duplicates, merge, groupby",
         "ratio": round(last["same_work_seconds"] / last["peer_seconds"], 3), "sizes": results,
     }  # fmt: skip
     print(json.dumps(content))

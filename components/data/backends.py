@@ -1,4 +1,4 @@
-"""Where sources are read and pairs made: joblib over processes here, or over a cluster of ray or dask.
+"""Where sources are read: joblib over processes here, or over a cluster of ray or dask.
 
 loky, threading and sequential are joblib's own. ray and dask start on this machine alone and listen on loopback,
 unless an address names a cluster that runs already.
@@ -24,7 +24,7 @@ class Pool:
         self.workers, self.backend = max(1, workers), backend
 
     def __call__(self, calls: Iterable[Call]) -> Iterable[tuple[int, Any]]:
-        """Run every call."""
+        """Run every call; they are asked for as workers become free, so that few need to be in memory."""
         from joblib import Parallel, delayed, parallel_config
 
         streams = {} if self.backend in CLUSTERS else {"return_as": "generator_unordered"}
@@ -60,10 +60,8 @@ def _installed(module: str, backend: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = "ray" if backend == "ray" else "distributed"
-        fix = f"pip install {package}, or gmai configure ingest.backend=loky pair.backend=loky"
-        raise ConfigError(
-            f"backend {backend!r} is not installed", where="ingest.backend, pair.backend", fix=fix
-        ) from error
+        fix = f"pip install {package}, or gmai configure ingest.backend=loky"
+        raise ConfigError(f"backend {backend!r} is not installed", where="ingest.backend", fix=fix) from error
 
 
 @contextmanager

@@ -9,8 +9,10 @@ after the others are in.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from components.data.portions import SourceJob
 from components.data.privacy import PUBLIC_KEY_WARNING, check_patient_key
 from components.data.source_update import SourceResult, read_sources
 from components.data.terms import allowed_cards, strictest_terms
+from components.data.tombstones import TOMBSTONES, leave_out, load_withdrawn
 from components.errors import DataError, DatasetMissing
 from components.settings import Settings, load_secrets
 from components.tracking.stage import open_stage
@@ -42,6 +45,7 @@ def run_ingest(settings: Settings) -> None:
     # The selected cards alone: another card is no input of this corpus, and must not make its records look old.
     files = card_files()
     inputs = [settings.corpus.data_root, *(files[name] for name in settings.corpus.sources)]
+    inputs += [TOMBSTONES] if TOMBSTONES.is_file() else []
     with open_stage(
         "ingest", settings, output=output, inputs=inputs, sections=["corpus", "ingest"], in_place=True
     ) as work:
@@ -49,6 +53,7 @@ def run_ingest(settings: Settings) -> None:
         jobs = make_jobs(settings, cards, work.scratch)
         ingest = settings.ingest
         results = read_sources(jobs, workers=ingest.jobs, backend=ingest.backend, address=ingest.address)
+        results = without_withdrawn(results, work.scratch)
         print_results(results)
         raise_failures(results)
         check_patients(work.scratch)
@@ -60,6 +65,18 @@ def run_ingest(settings: Settings) -> None:
             "permitted_use": strictest_terms(cards),
         }  # fmt: skip
         log_contact_sheet(work.scratch, work.run, cards)
+
+
+def without_withdrawn(results: Sequence[SourceResult], records: Path) -> list[SourceResult]:
+    """Take what is withdrawn out of the records and return what became of the sources then."""
+    leave_out(records, load_withdrawn())
+    return [result if result.error else _counted_again(result, records) for result in results]
+
+
+def _counted_again(result: SourceResult, records: Path) -> SourceResult:
+    manifest = json.loads((records / result.name / "manifest.json").read_text())
+    gone = manifest.get("withdrawn", {})
+    return replace(result, read=manifest["read"], kept=manifest["kept"], withdrawn=gone)
 
 
 def make_jobs(settings: Settings, cards: Sequence[Card], output: Path) -> list[SourceJob]:
@@ -119,6 +136,7 @@ def summary(result: SourceResult) -> dict[str, Any]:
     return {
         "digest": result.digest, "read": result.read, "kept": result.kept, "rejected": result.rejected,
         "privacy": result.privacy,
+        **({"withdrawn": dict(result.withdrawn)} if result.withdrawn else {}),
     }  # fmt: skip
 
 

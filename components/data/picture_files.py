@@ -92,9 +92,11 @@ def load_member(member: Member) -> bytes:
 
 
 def iterate_archives(
-    root: Path, patterns: tuple[str, ...], takes: Callable[[str], bool] = lambda _: True
+    root: Path, patterns: tuple[str, ...], *, takes: Callable[[str], bool] | None = None
 ) -> Iterator[Member | Rejection]:
-    """Yield the members of every zip and tar file that matches and is taken, archive by archive in name order.
+    """Yield the members of every zip and tar file that matches, archive by archive in name order.
+
+    An archive that `takes` does not want is not opened.
 
     Raises:
         DataError: a file is neither, or its directory is cut short.
@@ -103,7 +105,7 @@ def iterate_archives(
     for pattern in patterns:
         for path in find_files(root, pattern):
             relative = path.relative_to(root).as_posix()
-            if not takes(relative):
+            if takes is not None and not takes(relative):
                 continue
             members = _zip_members if _is_zip(path) else _tar_members
             for member in members(path, relative):

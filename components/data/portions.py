@@ -4,8 +4,11 @@ A reader with `PORTIONS = True` asks `context.takes(unit, *own)` before it decod
 folder) that the records of some samples come from, `own` are the files that only this unit needs. Everything else
 in the source (tables, names, files that two units need) counts for every portion. Listing the units is a reading
 that takes none of them; what it yields all the same (rows without a picture, say) belongs to no portion and is
-never old. Where a portion ends is decided by the names and sizes of its own units, so that a file that comes or
-goes moves no other border. A portion that is read is committed by rename and found again after a crash.
+never old. Most readers' samples name their unit's path; one whose samples name another (a table's row, an image
+inside an archive) says whose they are by `context.of`. What hangs together across units is not parted: the reader
+raises WholeOnly while its units are listed. Where a portion ends is decided by the names and sizes of its own
+units, so that a file that comes or goes moves no other border. A portion that is read is committed by rename and
+found again after a crash.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from components.data.card import Card
 from components.data.catalog import find_reader
 from components.data.hidden_paths import HeldNames, PrivateNames, hide_path
 from components.data.privacy import keep_names, open_screen
-from components.data.reading import ReadContext, Rejection, hide_rejections
+from components.data.reading import ReadContext, Rejection, WholeOnly, hide_rejections
 from components.errors import DataError
 from components.records import Record, record_schema, stable_id, to_rows
 from components.settings import BurnedInText
@@ -91,8 +94,11 @@ def list_units(job: SourceJob) -> Units:
         return False
 
     with keep_names(job.card, job.private, "units") as names:
-        context = ReadContext(job.max_side, job.secret, names=names, choose=note)
-        rest = list(hide_rejections(reader.read(job.root, job.card, context), job.card, context))
+        context = ReadContext(job.max_side, job.secret, names=names, choose=note, is_listing=True)
+        try:
+            rest = list(hide_rejections(reader.read(job.root, job.card, context), job.card, context))
+        except WholeOnly:
+            return Units()
     refused = tuple(sample for sample in rest if isinstance(sample, Rejection))
     assert len(refused) == len(rest), f"reader {job.card.reader} made a record that it did not ask for"
     own = dict(asked)
@@ -134,16 +140,21 @@ def _portion(
 
 @dataclass
 class Found:
-    """What de-identification found in a portion: texts scrubbed by kind, images looked at and hit by modality."""
+    """What de-identification found in a portion: texts scrubbed by kind, images looked at and hit by modality.
+
+    `withdrawn` are the records that were taken out of it since, by reason.
+    """
 
     scrubbed: Counter[str] = field(default_factory=Counter)
     looked_at: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
+    withdrawn: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Mapping[str, Mapping[str, int]]) -> None:
         """Add what another portion's manifest says."""
         for name in ("scrubbed", "looked_at", "hits"):
             getattr(self, name).update(other[name])
+        self.withdrawn.update(other.get("withdrawn", {}))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return plain, sorted counts."""
@@ -162,7 +173,13 @@ def read_portions(job: SourceJob, portions: Sequence[Portion]) -> None:
     names = HeldNames()
     context = ReadContext(job.max_side, job.secret, names=names, choose=choose)
     found = with_asides(reader.read(job.root, job.card, context), context.scrubbed, names)
-    mine = ((0 if is_whole else _place_of(made, job.card, place, hidden), made) for made in found)
+
+    def place_of(sample: Sample) -> int | None:
+        if is_whole:
+            return 0
+        return place.get(context.unit[0]) if context.unit else _place_of(sample, job.card, place, hidden)
+
+    mine = ((place_of(made.sample), made) for made in found)
     left = dict(enumerate(portions))
     for number, group in groupby(mine, key=lambda item: item[0]):
         if number is not None:
@@ -191,22 +208,14 @@ def with_asides(samples: Iterator[Sample], scrubbed: Counter[str], names: HeldNa
         yield Made(sample, found, names.take())
 
 
-def _place_of(made: Made, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
-    """Return the number of the portion that a sample's path belongs to, or None.
-
-    `#` parts a file and its part; what comes out of an archive lies below its path.
-    """
-    sample = made.sample
+def _place_of(sample: Sample, card: Card, place: Mapping[str, int], hidden: Mapping[str, int]) -> int | None:
+    """Return the number of the portion that a sample's path belongs to, or None; `#` parts a file and its part."""
     if isinstance(sample, Record):
-        path = sample.source_path.removeprefix(f"{card.name}/")
-        return hidden[path] if path in hidden else _above(dict(made.names).get(path, path), "/", place)
-    return _above(sample.where, "#", place)
-
-
-def _above(path: str, mark: str, place: Mapping[str, int]) -> int | None:
-    while path and path not in place:
-        path = path.rpartition(mark)[0]
-    return place.get(path)
+        return hidden.get(sample.source_path.removeprefix(f"{card.name}/"))
+    where = sample.where
+    while where and where not in place:
+        where = where.rpartition("#")[0]
+    return place.get(where)
 
 
 def write_portion(job: SourceJob, portion: Portion, samples: Iterable[Made], screen: Screen | None) -> None:

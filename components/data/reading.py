@@ -41,6 +41,7 @@ UNREADABLE = (
     zlib.error,
 )
 OptionsModel = TypeVar("OptionsModel", bound=BaseModel)
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,17 @@ class Rejection:
     hint: str = ""
 
 
+class WholeOnly(Exception):
+    """Raised while units are listed: the samples of this source hang together and it is read in one go."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadContext:
     """What every reader needs beside its card: the longest stored side in pixels and the patient key.
 
     `scrubbed` counts what `finish` takes out of texts, by kind; `names` keeps what hidden paths stand for;
-    `choose` decides which units a reading takes (`portions.py`), without it all.
+    `choose` decides which units a reading takes (`portions.py`), without it all. While units are listed,
+    `is_listing` holds and none is taken. `unit` is what a reader says its next sample belongs to, if it says so.
     """
 
     max_side: int
@@ -68,6 +74,22 @@ class ReadContext:
     scrubbed: Counter[str] = field(default_factory=Counter)
     names: PrivateNames = field(default_factory=PrivateNames)
     choose: Callable[[str, Iterable[str]], bool] | None = None
+    is_listing: bool = False
+    unit: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether this reading takes everything and nobody asks which sample belongs where."""
+        return self.choose is None
+
+    def of(self, unit: str, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Pass the samples of a unit on, said to be its own whatever path they name; "" is of no unit.
+
+        A reader that says this of one sample says it of all.
+        """
+        for sample in samples:
+            self.unit[:] = [unit]
+            yield sample
 
     def takes(self, unit: str, own: Iterable[str] = ()) -> bool:
         """Tell whether this reading wants the samples of a unit, before anything of it is decoded.

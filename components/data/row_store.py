@@ -19,9 +19,9 @@ from components.data.row_mapping import Statement
 from components.records import SourceQuestion, stable_id
 
 TABLES = (
-    "CREATE TABLE said (image TEXT, number INTEGER PRIMARY KEY, statement TEXT)",
-    "CREATE TABLE sets (number INTEGER PRIMARY KEY, images TEXT, statement TEXT)",
-    "CREATE TABLE alone (number INTEGER PRIMARY KEY, statement TEXT)",
+    "CREATE TABLE said (image TEXT, number INTEGER PRIMARY KEY, statement TEXT, file TEXT)",
+    "CREATE TABLE sets (number INTEGER PRIMARY KEY, images TEXT, statement TEXT, file TEXT)",
+    "CREATE TABLE alone (number INTEGER PRIMARY KEY, statement TEXT, file TEXT)",
     "CREATE TABLE seen (id BLOB PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE found (image TEXT PRIMARY KEY, record TEXT, split TEXT, path TEXT) WITHOUT ROWID",
 )
@@ -53,26 +53,58 @@ class RowStore:
 
     def add(self, statement: Statement) -> None:
         """Keep a statement under its image; of several images, under the set, and a bare one under each."""
+        file = file_of(statement.where)
         if not statement.images:
-            self._base.execute("INSERT INTO alone (statement) VALUES (?)", (_write(statement),))
+            self._base.execute("INSERT INTO alone (statement, file) VALUES (?, ?)", (_write(statement), file))
         elif len(statement.images) == 1:
             self._say(statement.images[0], statement)
         else:
             for index, image in enumerate(statement.images):
                 self._say(image, statement.bare(index))
             images = json.dumps(statement.images)
-            self._base.execute("INSERT INTO sets (images, statement) VALUES (?, ?)", (images, _write(statement)))
+            row = (images, _write(statement), file)
+            self._base.execute("INSERT INTO sets (images, statement, file) VALUES (?, ?, ?)", row)
 
     def _say(self, image: str, statement: Statement) -> None:
-        self._base.execute("INSERT INTO said (image, statement) VALUES (?, ?)", (image, _write(statement)))
+        row = (image, _write(statement), file_of(statement.where))
+        self._base.execute("INSERT INTO said (image, statement, file) VALUES (?, ?, ?)", row)
+
+    def files(self) -> list[str]:
+        """Return the files whose rows are here, in name order."""
+        parts = " UNION ".join(f"SELECT file FROM {table}" for table in ("said", "sets", "alone"))
+        return [file for (file,) in self._base.execute(f"{parts} ORDER BY file").fetchall()]
+
+    def images_of(self, file: str) -> Iterator[str]:
+        """Yield the images that a file's rows name, each once."""
+        query = "SELECT DISTINCT image FROM said WHERE file = ? ORDER BY image"
+        yield from (image for (image,) in self._base.cursor().execute(query, (file,)))
+
+    def images_are_shared(self) -> bool:
+        """Tell whether rows of two files speak of one image."""
+        query = "SELECT 1 FROM said GROUP BY image HAVING COUNT(DISTINCT file) > 1 LIMIT 1"
+        return self._base.execute(query).fetchone() is not None
+
+    def is_loose(self) -> bool:
+        """Tell whether each row speaks of one image, or its whole file of none."""
+        query = "SELECT 1 FROM sets UNION ALL SELECT 1 FROM alone WHERE file IN (SELECT file FROM said) LIMIT 1"
+        return self._base.execute(query).fetchone() is None
+
+    def files_alone(self) -> list[str]:
+        """Return the files with rows that speak of no image, in name order."""
+        return [file for (file,) in self._base.execute("SELECT DISTINCT file FROM alone ORDER BY file").fetchall()]
 
     def index(self) -> None:
         """Build the index that `of` needs; called once, after the last `add`."""
         self._base.execute("CREATE INDEX by_image ON said (image, number)")
 
-    def by_image(self) -> Iterator[tuple[str, list[Statement]]]:
-        """Yield each image with all that is said of it, in the images' order."""
-        yield from self._grouped("SELECT image, statement FROM said ORDER BY image, number")
+    def index_files(self) -> None:
+        """Build the indexes that make reading file by file cheap; called once, after the last `add`."""
+        for table in ("said", "sets", "alone"):
+            self._base.execute(f"CREATE INDEX {table}_by_file ON {table} (file)")
+
+    def by_image(self, file: str = "") -> Iterator[tuple[str, list[Statement]]]:
+        """Yield each image with all that is said of it (in one file, if named), in the images' order."""
+        yield from self._grouped("SELECT image, statement FROM said {} ORDER BY image, number", file)
 
     def of(self, image: str) -> list[Statement]:
         """Return what is said of one image, in the rows' order."""
@@ -99,21 +131,25 @@ class RowStore:
         row = self._base.execute(query, (image,)).fetchone()
         return (row[0], row[1], row[2]) if row else ("", "", "")
 
-    def sets(self) -> Iterator[tuple[tuple[str, ...], list[Statement]]]:
-        """Yield each set of several images with all that is said of it as a whole."""
-        for images, statements in self._grouped("SELECT images, statement FROM sets ORDER BY images, number"):
-            yield tuple(json.loads(images)), statements
+    def sets(self, file: str = "") -> Iterator[tuple[tuple[str, ...], list[Statement]]]:
+        """Yield each set of several images with all that is said of it as a whole (in one file, if named)."""
+        for images, said in self._grouped("SELECT images, statement FROM sets {} ORDER BY images, number", file):
+            yield tuple(json.loads(images)), said
 
-    def alone(self) -> Iterator[Statement]:
-        """Yield the statements without an image, in the rows' order."""
-        cursor = self._base.cursor()
-        for (text,) in cursor.execute("SELECT statement FROM alone ORDER BY number"):
-            yield _read(text)
+    def alone(self, file: str = "") -> Iterator[Statement]:
+        """Yield the statements without an image (of one file, if named), in the rows' order."""
+        for _, said in self._grouped("SELECT number, statement FROM alone {} ORDER BY number", file):
+            yield from said
 
-    def _grouped(self, query: str) -> Iterator[tuple[str, list[Statement]]]:
-        cursor = self._base.cursor()
-        for key, rows in groupby(cursor.execute(query), key=lambda row: row[0]):
-            yield key, [_read(text) for _, text in rows]
+    def _grouped(self, query: str, file: str = "") -> Iterator[tuple[Any, list[Statement]]]:
+        rows = self._base.cursor().execute(query.format("WHERE file = ?" if file else ""), (file,) if file else ())
+        for key, group in groupby(rows, key=lambda row: row[0]):
+            yield key, [_read(text) for _, text in group]
+
+
+def file_of(where: str) -> str:
+    """Return the file of a row's place."""
+    return where.partition("#")[0]
 
 
 def _write(statement: Statement) -> str:

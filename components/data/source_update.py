@@ -72,6 +72,7 @@ class SourceResult:
     portions_read: int = 0
     error: str = ""
     privacy: Mapping[str, Any] = field(default_factory=dict)
+    withdrawn: Mapping[str, int] = field(default_factory=dict)  # records that were taken out, by reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ def basis_of(job: SourceJob) -> dict[str, Any]:
 def source_digest(
     job: SourceJob, files: Mapping[str, tuple[str, int]] | None = None, basis: Mapping[str, Any] | None = None
 ) -> str:
-    """Return the digest of everything that decides a source's records; what is known of it is not read again."""
+    """Return the digest of everything that decides a source's records; `files` and `basis` if known."""
     files = digests_below(job.root) if files is None else files
-    basis = basis_of(job) if basis is None else basis
-    return digest_json({**basis, "raw": [[path, sha] for path, (sha, _) in files.items()]})
+    known = basis_of(job) if basis is None else basis
+    return digest_json({**known, "raw": [[path, sha] for path, (sha, _) in files.items()]})
 
 
 def make_plan(job: SourceJob) -> Plan:
@@ -182,10 +183,11 @@ def commit_source(job: SourceJob, plan: Plan) -> dict[str, Any]:
         write_refused(scratch, refused)
         options = job.burned_in
         looked = sample_counts(options, rapid_name(), found.looked_at, found.hits) if options.share else None
+        gone = {"withdrawn": dict(sorted(found.withdrawn.items()))} if found.withdrawn else {}
         several = {} if plan.portions[0].is_whole else {"portions": [portion.digest for portion in plan.portions]}
         manifest = {
             "source": job.card.name, "digest": plan.digest, "read": kept + len(refused), "kept": kept,
-            **counted, **several, "privacy": privacy_stamp(job.card, found.scrubbed, looked),
+            **counted, **several, **gone, "privacy": privacy_stamp(job.card, found.scrubbed, looked),
         }  # fmt: skip
         (scratch / "manifest.json").unlink(missing_ok=True)
         write_json(scratch / "manifest.json", manifest)

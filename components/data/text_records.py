@@ -16,8 +16,15 @@ import numpy as np
 
 from components.data.card import Card
 from components.data.faults import Refused
-from components.data.picture_files import Pixels, decode_pixels, iterate_archives, load_member, read_picture
-from components.data.reading import Draft, ReadContext, Rejection, finish
+from components.data.picture_files import (
+    Member,
+    Pixels,
+    decode_pixels,
+    iterate_archives,
+    load_member,
+    read_picture,
+)
+from components.data.reading import Draft, ReadContext, Rejection, WholeOnly, finish
 from components.data.row_files import Row, iterate_tables
 from components.data.row_mapping import RowMapping, Statement, add_words, state_row
 from components.data.row_store import RowStore
@@ -59,16 +66,43 @@ def join_images(
 ) -> Samples:
     """Yield the records of all statements: images first, then sets of images, then texts alone.
 
-    Images are files below the root, or members of the archives that match these globs.
+    Images are files below the root, or members of the archives that match these globs. In portions, a unit is an
+    archive of images; or a file of rows with the images it names; or, where one file names all or two name the
+    same, an image; and each file of texts alone. Where an image is not a unit's alone, it is WholeOnly.
     """
     with RowStore() as store:
-        for statement in statements:
-            yield from gather(statement, store)
+        refused = (rejection for statement in statements for rejection in gather(statement, store))
+        yield from context.of("", refused)
         if archives:
             yield from _from_archives(store, archives, root, card, context)
-        else:
+        elif context.is_whole:
             yield from _from_files(store, root, card, context)
-        yield from finish_gathered(store, card, context)
+        elif len(store.files()) > 1 and not store.images_are_shared():
+            yield from _by_file(store, root, card, context)
+        else:
+            yield from _by_image(store, root, card, context)
+
+
+def _by_file(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
+    store.index_files()
+    for file in store.files():
+        if context.takes(file, store.images_of(file)):
+            yield from context.of(file, _from_files(store, root, card, context, file=file))
+
+
+def _by_image(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
+    if not store.is_loose():
+        raise WholeOnly
+    for image, statements in store.by_image():
+        if context.takes(image):
+            yield from context.of(image, _from_file(image, statements, store, root, card=card, context=context))
+    yield from _texts(store, card, context)
+
+
+def _texts(store: RowStore, card: Card, context: ReadContext) -> Samples:
+    for file in store.files_alone():
+        if context.takes(file):
+            yield from context.of(file, finish_gathered(store, card, context, file=file))
 
 
 def gather(statement: Statement | Rejection, store: RowStore) -> Iterator[Rejection]:
@@ -81,41 +115,59 @@ def gather(statement: Statement | Rejection, store: RowStore) -> Iterator[Reject
         store.add(statement)
 
 
-def finish_gathered(store: RowStore, card: Card, context: ReadContext) -> Samples:
-    """Yield what is left once the images are read: sets of images, then texts alone."""
-    yield from _sets(store, card, context)
-    yield from (finish_text(statement, card, context) for statement in store.alone())
+def finish_gathered(store: RowStore, card: Card, context: ReadContext, *, file: str = "") -> Samples:
+    """Yield what is left once the images are read (of one file, if named): sets of images, then texts alone."""
+    yield from _sets(store, card, context, file)
+    yield from (finish_text(statement, card, context) for statement in store.alone(file))
 
 
-def _from_files(store: RowStore, root: Path, card: Card, context: ReadContext) -> Samples:
-    for image, statements in store.by_image():
-        yield from tell_image(
-            image, statements, lambda path=image: read_picture(root, path), store, card=card, context=context
-        )
+def _from_files(store: RowStore, root: Path, card: Card, context: ReadContext, *, file: str = "") -> Samples:
+    for image, statements in store.by_image(file):
+        yield from _from_file(image, statements, store, root, card=card, context=context)
+    yield from finish_gathered(store, card, context, file=file)
+
+
+def _from_file(
+    image: str, statements: list[Statement], store: RowStore, root: Path, *, card: Card, context: ReadContext
+) -> Samples:
+    yield from tell_image(image, statements, lambda: read_picture(root, image), store, card=card, context=context)
 
 
 def _from_archives(
     store: RowStore, archives: tuple[str, ...], root: Path, card: Card, context: ReadContext
 ) -> Samples:
     store.index()
+    if context.is_listing:
+        _list_archives(store, archives, root)
+    for member in iterate_archives(root, archives, takes=context.takes):
+        yield from context.of(member.where.partition("#")[0], _tell_member(member, store, card, context))
+    for _, statements in store.unfound() if context.is_whole or context.is_listing else ():
+        yield from context.of("", _refuse(statements, "file_missing"))
+    yield from finish_gathered(store, card, context) if context.is_whole else _texts(store, card, context)
+
+
+def _tell_member(member: Member | Rejection, store: RowStore, card: Card, context: ReadContext) -> Samples:
+    if isinstance(member, Rejection):
+        yield member
+        return
+    statements = store.of(member.name.removeprefix("./"))
+    if statements and store.is_marked(statements[0].images[0]):
+        yield Rejection(member.where, "image_repeated")
+    elif statements:
+        image, load = statements[0].images[0], lambda: load_member(member)
+        yield from tell_image(image, statements, load, store, card=card, context=context)
+
+
+def _list_archives(store: RowStore, archives: tuple[str, ...], root: Path) -> None:
+    """Look at the archives' names alone, so that what is in none of them is known before one is read."""
+    if not store.is_loose():
+        raise WholeOnly
     for member in iterate_archives(root, archives):
-        if isinstance(member, Rejection):
-            yield member
-            continue
-        statements = store.of(member.name.removeprefix("./"))
+        statements = store.of(member.name.removeprefix("./")) if isinstance(member, Member) else []
         if statements and store.is_marked(statements[0].images[0]):
-            yield Rejection(member.where, "image_repeated")
-        elif statements:
-            yield from tell_image(
-                statements[0].images[0],
-                statements,
-                lambda m=member: load_member(m),
-                store,
-                card=card,
-                context=context,
-            )
-    for _, statements in store.unfound():
-        yield from _refuse(statements, "file_missing")
+            raise WholeOnly  # which of the two is the image depends on the other's archive
+        if statements:
+            store.mark(statements[0].images[0])
 
 
 def tell_image(
@@ -208,8 +260,8 @@ def finish_text(statement: Statement, card: Card, context: ReadContext) -> Recor
     )
 
 
-def _sets(store: RowStore, card: Card, context: ReadContext) -> Samples:
-    for images, statements in store.sets():
+def _sets(store: RowStore, card: Card, context: ReadContext, file: str) -> Samples:
+    for images, statements in store.sets(file):
         known = [store.record_of(image) for image in images]
         reason = _set_fault(known)
         if reason:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.data.reading import ReadContext
+from components.data.tombstones import GONE, TOMBSTONES, Withdrawn, load_withdrawn
 from components.pairs.benchmarks import (
     NO_PICTURE,
     Guarded,
@@ -35,15 +36,7 @@ from components.pairs.pair_batches import BATCH_ROWS, PairBatch, read_batches
 from components.pairs.rejected import RejectedWriter
 from components.pairs.split import check_patients
 from components.pairs.touched import touched_items, write_touched
-from components.pairs.withdrawal import (
-    GONE,
-    TOMBSTONES,
-    Withdrawn,
-    load_withdrawn,
-    told,
-    withdrawn_pairs,
-    withdrawn_reasons,
-)
+from components.pairs.withdrawal import told, withdrawn_pairs, withdrawn_reasons
 from components.pairs.within_training import COMPARED_WITHIN, training_duplicates
 from components.records import pair_schema
 from components.settings import Curate, Settings, load_secrets

@@ -23,7 +23,7 @@ class Faithfulness:
             self.accepted[key] += not pair.rejected_reason
 
     def join(self, other: Faithfulness) -> None:
-        """Add another count of other pairs."""
+        """Add what was counted elsewhere."""
         self.made.update(other.made)
         self.accepted.update(other.accepted)
 

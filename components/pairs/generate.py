@@ -177,10 +177,10 @@ def pair_of(draft: Draft, record: Record, generator: Generator) -> Pair:
 
 
 def written_hash() -> str:
-    """Return a hash of the sentence shapes of written reports and conversations, and of the glossary they cite."""
+    """Return a hash of the sentence shapes of written reports and conversations, and of what the glossary says."""
     shapes = [f"{key}\x1e{value}" for found in (ENGLISH_SHAPES, CHINESE_SHAPES) for key, value in found.items()]
     entries = (*MODALITY_ENTRIES.values(), *PLANE_ENTRIES.values(), SIDE_ENTRY, BOX_ENTRY)
-    return stable_id(wording_hash(), *shapes, *entries)
+    return stable_id(wording_hash(), *shapes, *(said for entry in entries for said in (entry.en, entry.zh)))
 
 
 def wording_hash() -> str:

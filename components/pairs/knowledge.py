@@ -1,19 +1,22 @@
-"""A small cited glossary: what a modality, a plane, a side and a box mean, and where an organ lies.
+"""A small glossary: what a modality, a plane, a side and a box mean, and where an organ lies.
 
 Text-only conversations say what follows from an annotation and from these entries, and nothing else. Each entry
-is one sentence a language, in our own words, with the work that says so. The parse-back knows the entries and
-takes them as read only where the record has the modality, the plane, a side or a box that they speak of.
+is one sentence a language, in our own words. `source` is the work to check it against, as far as that is known by
+name; where it says UNCHECKED, the sentence was written from common knowledge and not yet compared with that work:
+no heading or page is given, because none could be looked up. The parse-back knows the entries and takes them as
+read only where the record has the modality, the plane, a side or a box that they speak of.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-NIBIB = "NIBIB glossary, https://www.nibib.nih.gov/science-education/glossary"
-DICOM_PLANES = "DICOM PS3.17, Annex A (planes of the whole body)"
-DICOM_SIDES = "DICOM PS3.3, C.7.6.1.1.1 (Patient Orientation: L and R are the patient's)"
+UNCHECKED = " (UNCHECKED: written from common knowledge; to be compared with this work)"
+NIBIB = "NIBIB, glossary of imaging" + UNCHECKED
+MESH = "MeSH, scope note of the method" + UNCHECKED
+DICOM_PLANES = "DICOM, planes of the body" + UNCHECKED
+DICOM_SIDES = "DICOM, Patient Orientation (0020,0020); the tag by pydicom's dictionary, the meaning" + UNCHECKED
 BOX_FORM = "GMAI-VL (arXiv 2411.14522), Figure 1: shares of the image, x1 y1 x2 y2, two decimals"
-ANATOMY = "Terminologia Anatomica (FIPAT), regions of the body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,6 @@ class Entry:
     def said(self, language: str) -> str:
         """Return the sentence in a language."""
         return self.zh if language == "zh" else self.en
-
-
-def _mesh(heading: str) -> str:
-    return f'MeSH, scope note of "{heading}"'
 
 
 MODALITY_ENTRIES: dict[str, Entry] = {
@@ -49,49 +48,49 @@ MODALITY_ENTRIES: dict[str, Entry] = {
     ),
     "Ultrasound": Entry(
         "Ultrasound imaging records the echoes of high-frequency sound waves that the body sends back.",
-        "超声成像记录身体反射回来的高频声波回声。", _mesh("Ultrasonography"),
+        "超声成像记录身体反射回来的高频声波回声。", MESH,
     ),
     "PET": Entry(
         "PET shows where a tracer that emits positrons gathers in the body, and so how active the cells are.",
-        "PET显示发射正电子的示踪剂在体内聚集的位置，从而反映代谢活动。", _mesh("Positron-Emission Tomography"),
+        "PET显示发射正电子的示踪剂在体内聚集的位置，从而反映代谢活动。", MESH,
     ),
     "Endoscopy": Entry(
         "Endoscopy looks into a hollow part of the body through a tube with a light and a lens.",
-        "内镜检查通过带光源和镜头的管子观察身体的空腔。", _mesh("Endoscopy"),
+        "内镜检查通过带光源和镜头的管子观察身体的空腔。", MESH,
     ),
     "Pathology": Entry(
         "Histopathology examines thin, usually stained, sections of a specimen at high magnification.",
-        "组织病理检查在高倍放大下观察标本的薄切片，切片通常经过染色。", _mesh("Pathology"),
+        "组织病理检查在高倍放大下观察标本的薄切片，切片通常经过染色。", MESH,
     ),
     "Microscopy": Entry(
         "Microscopy makes details visible that the unaided eye cannot resolve.",
-        "显微镜使肉眼分辨不出的细节变得可见。", _mesh("Microscopy"),
+        "显微镜使肉眼分辨不出的细节变得可见。", MESH,
     ),
     "Fundus": Entry(
         "A fundus photograph is a colour picture of the inner back surface of the organ of sight, taken "
         "through the pupil.",
-        "眼底照片是透过瞳孔拍摄的视觉器官内后表面的彩色图像。", _mesh("Fundus Oculi"),
+        "眼底照片是透过瞳孔拍摄的视觉器官内后表面的彩色图像。", MESH,
     ),
     "OCT": Entry(
         "Optical coherence tomography maps layers below a surface by the interference of reflected light.",
-        "光学相干断层成像利用反射光的干涉来描绘表面以下的层次。", _mesh("Tomography, Optical Coherence"),
+        "光学相干断层成像利用反射光的干涉来描绘表面以下的层次。", MESH,
     ),
     "Infrared reflectance": Entry(
         "An infrared reflectance picture shows how much infrared light a surface sends back.",
-        "红外反射图像显示表面反射的红外光的多少。", _mesh("Infrared Rays"),
+        "红外反射图像显示表面反射的红外光的多少。", MESH,
     ),
     "Dermoscopy": Entry(
         "Dermoscopy looks at the surface through a magnifying lens with its own light, without cutting anything.",
-        "皮肤镜通过自带光源的放大镜观察表面，无需切开。", _mesh("Dermoscopy"),
+        "皮肤镜通过自带光源的放大镜观察表面，无需切开。", MESH,
     ),
     "Ophthalmoscope": Entry(
         "Ophthalmoscopy looks at the inside of the organ of sight with a light and lenses.",
-        "检眼镜检查用光源和透镜观察视觉器官的内部。", _mesh("Ophthalmoscopy"),
+        "检眼镜检查用光源和透镜观察视觉器官的内部。", MESH,
     ),
     "Nuclear medicine": Entry(
         "Scintigraphy records the radiation of a tracer that was given to the patient, with a camera outside "
         "the body.",
-        "核医学显像用体外的相机记录给予患者的示踪剂发出的辐射。", _mesh("Radionuclide Imaging"),
+        "核医学显像用体外的相机记录给予患者的示踪剂发出的辐射。", MESH,
     ),
 }  # fmt: skip
 PLANE_ENTRIES: dict[str, Entry] = {

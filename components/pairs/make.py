@@ -1,14 +1,15 @@
 """The stage "pair": records without their image bytes become image-text pairs, each read back before it is kept.
 
-Two passes over the record shards, one row group in memory at a time: the first looks around (how common each
-label is), the second writes. Levels of difficulty take one look more, hard negatives
-two. A pair whose text the annotation does not support goes to `rejected.parquet`.
+Two passes over the record shards, by `pair.jobs` processes, a piece of the corpus each (`pieces.py`): the first
+looks around (how common each label is), the second writes. Levels of difficulty take one look more, hard negatives
+two, balance one. A pair whose text the annotation does not support goes to `rejected.parquet`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,21 +17,33 @@ from tempfile import TemporaryDirectory
 from components.data.catalog import CARDS, load_cards
 from components.data.pictures_elsewhere import say_withheld, withheld_sources
 from components.data.terms import allowed_cards, check_third_party, may_reach_third_party
-from components.pairs.augment import count_types
+from components.data.tombstones import TOMBSTONES, Withdrawn, load_withdrawn
 from components.pairs.difficulty import look_further
 from components.pairs.generate import PairGenerator, TemplateGenerator
-from components.pairs.making import Making
-from components.pairs.reading import Reading
-from components.pairs.rejected import RejectedWriter, pair_row
+from components.pairs.pieces import (
+    PIECE_RECORDS,
+    Machines,
+    Making,
+    Spans,
+    Tally,
+    count_piece,
+    look_at_piece,
+    make_piece,
+    needed_by,
+    read_some,
+    write_pieces,
+)
+from components.pairs.rejected import RejectedWriter
 from components.pairs.reply_cache import forget_replies
-from components.pairs.side_by_side import Crew, MadePart, in_threads, make_parts
-from components.pairs.surroundings import look_around
-from components.pairs.tally import Tally
-from components.pairs.withdrawal import TOMBSTONES, load_withdrawn, told
+from components.pairs.surroundings import Surroundings, together
+from components.pairs.withdrawal import told
 from components.records import Record, pair_schema
-from components.settings import Choices, PairMaking, Settings
+from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage
-from components.tracking.tables import ShardWriter, count_rows, shards_below
+from components.tracking.tables import ShardWriter, spans_below
+
+PIECES = ".pieces"  # below the output while it is made
+HERE = Machines()  # one process
 
 
 def run_pair(settings: Settings) -> None:
@@ -52,11 +65,12 @@ def run_pair(settings: Settings) -> None:
         if forgotten := forget_replies(Path(options.language_model.cache), withdrawn):
             print(f"removed {forgotten} replies about withdrawn data, or that do not say whose they are")
         generator = open_generator(settings)
-        making = Making(generator, options.kinds, options.augmentation, settings.check.max_text)
-        reading = Reading(root / "records", withdrawn)
         tally = write_pairs(
-            reading, work.scratch, making, shard_bytes=options.shard_megabytes << 20, crew=crew_of(options),
-            choices=options.choices,
+            root / "records", work.scratch, generator, kinds=options.kinds,
+            shard_bytes=options.shard_megabytes << 20, workers=options.language_model.workers if is_written else 1,
+            with_images=is_written and options.language_model.sends_image, augmentation=options.augmentation,
+            max_text=settings.check.max_text, withdrawn=withdrawn, choices=options.choices,
+            machines=HERE if is_written else Machines(options.jobs, options.backend, options.address),
         )  # fmt: skip
         _count(work, tally)
         _count_usage(work, generator)
@@ -73,14 +87,6 @@ def _withheld(work: StageWork) -> frozenset[str]:
     if work.run.keeps_here:
         return frozenset()
     return withheld_sources(work.run, load_cards(names=work.settings.corpus.sources))
-
-
-def crew_of(options: PairMaking) -> Crew:
-    """Return who works: processes render templates; a language model is waited for in threads."""
-    if options.generator == "templates":
-        return Crew(jobs=options.jobs, backend=options.backend, address=options.address)
-    writer = options.language_model
-    return Crew(threads=writer.workers, sees_images=writer.sends_image)
 
 
 def open_generator(settings: Settings) -> PairGenerator:
@@ -124,52 +130,69 @@ def _count_usage(work: StageWork, generator: PairGenerator) -> None:
 
 
 def write_pairs(
-    reading: Reading, output: Path, making: Making, *, shard_bytes: int, crew: Crew | None = None,
-    choices: Choices | None = None,
+    records: Path, output: Path, generator: PairGenerator, *, kinds: Sequence[str], shard_bytes: int,
+    workers: int = 1, with_images: bool = False, augmentation: Augmentation | None = None,
+    max_text: int | None = None, withdrawn: Withdrawn | None = None, choices: Choices | None = None,
+    machines: Machines = HERE,
 ) -> Tally:  # fmt: skip
     """Make, verify and write the pairs of all records below a folder; return what was counted.
 
-    However many work at once, the pairs, their order and the files' bytes are the same.
+    With several `workers` a few records wait for their generator at once; with several `machines` pieces of the
+    corpus are made side by side. The order of pairs stays. A pair that answers in more than `max_text` characters
+    is refused by itself: the check over all pairs would stop the run.
     """
-    tally, crew = Tally(), crew or Crew()
-    surroundings = look_around(reading.records(tally.withdrawn))
-    look_further(lambda: reading.records(Counter()), surroundings, choices or Choices())
-    reading = replace(reading, with_images=crew.sees_images)
-    total = sum(count_rows(path) for path in shards_below(reading.folder))
+    making = Making(
+        generator, tuple(kinds), augmentation=augmentation or Augmentation(), max_text=max_text,
+        withdrawn=withdrawn or Withdrawn(), threads=workers, with_images=with_images,
+    )  # fmt: skip
+    pieces = spans_below(records, rows=PIECE_RECORDS)
+    tally = Tally()
+    surroundings = _surroundings(pieces, making, machines, tally.withdrawn)
+    look_further(lambda: (r for spans in pieces for r in making.records(spans)), surroundings,
+                 choices or Choices())  # fmt: skip
+    if making.augmentation.balance:
+        making = replace(making, counts=_counts(pieces, making, machines, surroundings))
+    aside = output / PIECES
+    rows = ((spans, making, needed_by(spans, surroundings), aside / str(n)) for n, spans in enumerate(pieces))
+    made = machines.map(make_piece, rows, number=len(pieces))
     with ShardWriter(output, pair_schema(), shard_bytes=shard_bytes) as kept, RejectedWriter(output) as refused:
-        if crew.jobs > 1:
-            _write_parts(make_parts(reading, making, surroundings, crew), kept, refused, tally=tally, total=total)
-            return tally
-        if making.counts_first:
-            plain = (pair for record in reading.records(Counter()) for pair in making.plain(record, surroundings))
-            making = replace(making, counts=count_types(plain))
-        chosen = _with_progress(reading.records(Counter()), total)
-        made = in_threads(lambda record: making.pairs_of(record, surroundings), chosen, crew.threads)
-        for pair in (pair for some in made for pair in some):
-            tally.add(pair)
-            (refused if pair.rejected_reason else kept).write(pair_row(pair))
+        for counted in _with_progress(write_pieces(made, aside, kept, refused), len(pieces)):
+            tally.join(counted)
+    shutil.rmtree(aside, ignore_errors=True)
     return tally
 
 
-def _write_parts(
-    parts: Iterable[MadePart], kept: ShardWriter, refused: RejectedWriter, *, tally: Tally, total: int
-) -> None:
-    from rich.progress import Progress
+def _surroundings(
+    pieces: Sequence[Spans], making: Making, machines: Machines, gone: Counter[str]
+) -> dict[str, Surroundings]:
+    """Look at every piece, and join what they say; `gone` counts the withdrawn records."""
 
-    with Progress(transient=True) as progress:
-        task = progress.add_task("pairs", total=total)
-        for part in parts:
-            kept.write_table(part.kept)
-            for row in part.refused:
-                refused.write(row)
-            tally.join(part.tally)
-            progress.update(task, advance=part.rows)
+    def parts() -> Iterator[dict[str, Surroundings]]:
+        rows = ((spans, making) for spans in pieces)
+        for _, (part, withdrawn) in machines.map(look_at_piece, rows, number=len(pieces)):
+            gone.update(withdrawn)
+            yield part
+
+    return together(parts())
 
 
-def _with_progress(records: Iterable[Record], total: int) -> Iterable[Record]:
+def _counts(
+    pieces: Sequence[Spans], making: Making, machines: Machines, surroundings: Mapping[str, Surroundings]
+) -> Counter[str]:
+    rows = ((spans, making, needed_by(spans, surroundings)) for spans in pieces)
+    return sum((counts for _, counts in machines.map(count_piece, rows, number=len(pieces))), Counter[str]())
+
+
+def read_records(folder: Path, *, with_images: bool = False) -> Iterator[Record]:
+    """Yield the records that were not refused, without masks and, unless asked for, without image bytes."""
+    for spans in spans_below(folder, rows=PIECE_RECORDS):
+        yield from read_some(spans, with_images=with_images)
+
+
+def _with_progress(made: Iterable[Tally], total: int) -> Iterable[Tally]:
     from rich.progress import track
 
-    return track(records, description="pairs", total=total, transient=True)
+    return track(made, description="pairs", total=total, transient=True)
 
 
 def _print(tally: Tally) -> None:

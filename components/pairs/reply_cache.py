@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.data.tombstones import Withdrawn
 from components.pairs.endpoint import Reply, TextModel
 from components.pairs.prompts import Prompt
-from components.pairs.withdrawal import Withdrawn
 from components.records import Record, stable_id
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json

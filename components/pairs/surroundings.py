@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,10 +41,9 @@ class Surroundings:
     absent: Counter[str] = field(default_factory=Counter)
     sides: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     counts: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    partners: dict[str, list[Partner]] = field(default_factory=dict)
+    partners: dict[str, list[tuple[str, Partner]]] = field(default_factory=lambda: defaultdict(list))
     modalities: Counter[str] = field(default_factory=Counter)
     body_parts: Counter[str] = field(default_factory=Counter)
-    _ranked: tuple[str, list[Partner]] = ("", [])  # the last study asked for: records of one come together
     further: Any = None  # a `Further` of difficulty.py, which stands on this module
 
     def acceptance(self, label: str, *, is_present: bool) -> float:
@@ -59,38 +58,58 @@ class Surroundings:
 
     def partners_of(self, record: Record) -> list[Partner]:
         """List kept records of the same study, this one left out, in a fixed order."""
-        name, kept = self._ranked
-        if name != _study(record):
-            name, kept = _study(record), _first(self.partners.get(_study(record), []))
-            self._ranked = name, kept
+        study = study_of(record.patient_key, record.study_key)
+        kept = heapq.nsmallest(PARTNERS_KEPT, self.partners.get(study, []), key=lambda item: item[0])
         return [
-            partner for partner in kept if partner.record_id != record.record_id and partner.split == record.split
-        ]
-
-    def of_studies(self, names: Iterable[str]) -> Surroundings:
-        """Return the same counts with the partners of these studies alone."""
-        partners = {name: self.partners[name] for name in names if name in self.partners}
-        return replace(self, partners=partners, _ranked=("", []))
+            partner for _, partner in kept
+            if partner.record_id != record.record_id and partner.split == record.split
+        ]  # fmt: skip
 
 
 def look_around(records: Iterable[Record]) -> dict[str, Surroundings]:
     """Gather the surroundings of each source."""
+    return together([look_at(records)])
+
+
+def look_at(records: Iterable[Record]) -> dict[str, Surroundings]:
+    """Gather what one part of a corpus says of each source; `together` makes the surroundings of it."""
     found: dict[str, Surroundings] = defaultdict(Surroundings)
-    modalities: Counter[str] = Counter()
-    body_parts: Counter[str] = Counter()
-    told: dict[Any, Any] = {}
+    same: dict[Any, Any] = {}  # neighbouring slices have the same labels, and each is kept once
     for record in records:
-        _add(found[record.source], record, told)
-        modalities[record.modality] += 1
-        body_parts[record.body_part] += 1
-    for around in found.values():
-        around.modalities, around.body_parts = modalities, body_parts
+        around = found[record.source]
+        _add(around, record, same)
+        around.modalities[record.modality] += 1
+        around.body_parts[record.body_part] += 1
     return dict(found)
 
 
-def study_name(patient_key: str, study_key: str) -> str:
-    """Name a study by its patient and itself."""
-    return f"{patient_key}\x1f{study_key}"
+def together(parts: Iterable[Mapping[str, Surroundings]]) -> dict[str, Surroundings]:
+    """Join what the parts of a corpus say; whichever way it was parted and in whatever order they come."""
+    found: dict[str, Surroundings] = {}
+    for part in parts:
+        for source, more in part.items():
+            if source in found:
+                _join(found[source], more)
+            else:
+                found[source] = more
+    modalities = sum((around.modalities for around in found.values()), Counter[str]())
+    body_parts = sum((around.body_parts for around in found.values()), Counter[str]())
+    for around in found.values():
+        around.modalities, around.body_parts = modalities, body_parts
+    return found
+
+
+def only_of(
+    surroundings: Mapping[str, Surroundings], studies: Mapping[str, Collection[str]]
+) -> dict[str, Surroundings]:
+    """Keep of the surroundings what records of these sources and studies need: source -> keys of studies."""
+    found = {}
+    for source, keys in studies.items():
+        partners = surroundings[source].partners
+        found[source] = replace(
+            surroundings[source], partners={key: partners[key] for key in sorted(keys) if key in partners}
+        )
+    return found
 
 
 def commonness(count: int) -> float:
@@ -98,8 +117,19 @@ def commonness(count: int) -> float:
     return float(2 ** count.bit_length())
 
 
-def _add(around: Surroundings, record: Record, told: dict[Any, Any]) -> None:
-    """Count a record; `told` holds what many images have in common, so that millions of them share it."""
+def _join(around: Surroundings, more: Surroundings) -> None:
+    for name in ("present", "absent", "modalities", "body_parts"):
+        getattr(around, name).update(getattr(more, name))
+    for name in ("sides", "counts"):
+        for label, seen in getattr(more, name).items():
+            getattr(around, name)[label] |= seen
+    for study, partners in more.partners.items():
+        kept = around.partners[study]
+        kept += partners
+        _thin(kept)
+
+
+def _add(around: Surroundings, record: Record, same: dict[Any, Any]) -> None:
     present, absent = present_labels(record), absent_labels(record)
     around.present.update(present)
     around.absent.update(absent)
@@ -109,22 +139,19 @@ def _add(around: Surroundings, record: Record, told: dict[Any, Any]) -> None:
     for label, count in regions.items():
         around.counts[label].add(count)
     if record.regions_complete:
-        facts = (record.split, present, absent, tuple(sorted(regions.items())))
-        split, present, absent, counts = told.setdefault(facts, facts)
-        partner = Partner(record.record_id, split, present, absent, counts)
-        _keep(around.partners.setdefault(_study(record), []), partner)
+        said = (present, absent, tuple(sorted(regions.items())))
+        kept = around.partners[study_of(record.patient_key, record.study_key)]
+        partner = Partner(record.record_id, record.split, *same.setdefault(said, said))
+        kept.append((stable_id("partner", partner.record_id), partner))
+        _thin(kept)
 
 
-def _keep(kept: list[Partner], partner: Partner) -> None:
+def _thin(kept: list[tuple[str, Partner]]) -> None:
     """Hold the `PARTNERS_KEPT` partners of smallest hash, whatever the order they come in."""
-    kept.append(partner)
     if len(kept) > 2 * PARTNERS_KEPT:
-        kept[:] = _first(kept)
+        kept[:] = heapq.nsmallest(PARTNERS_KEPT, kept, key=lambda item: item[0])
 
 
-def _first(partners: Iterable[Partner]) -> list[Partner]:
-    return heapq.nsmallest(PARTNERS_KEPT, partners, key=lambda partner: stable_id("partner", partner.record_id))
-
-
-def _study(record: Record) -> str:
-    return study_name(record.patient_key, record.study_key)
+def study_of(patient_key: str, study_key: str) -> str:
+    """Return the key of a study, by which partners are found."""
+    return f"{patient_key}\x1f{study_key}"

@@ -126,8 +126,10 @@ def count_frame(card: Card, manifest: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     rejected = sum(manifest["rejected"].values())
-    share = rejected / max(1, manifest["read"])
-    return pd.DataFrame([{"source": card.name, "num_records": manifest["kept"], "rejected_share": share}])
+    withdrawn = sum(manifest.get("withdrawn", {}).values())  # they were read: nothing is wrong with the source
+    share = rejected / max(1, manifest["read"] + withdrawn)
+    num_records = manifest["kept"] + withdrawn
+    return pd.DataFrame([{"source": card.name, "num_records": num_records, "rejected_share": share}])
 
 
 def source_shards(records: Path, card: Card) -> list[Path]:

@@ -2,23 +2,34 @@
 
 A model that saw withdrawn data keeps it in its weights: it is named here with its stages and versions, so that
 somebody decides about it; the next run of the pipeline trains without. A patient's own id is hashed as ingest
-hashes it, and then forgotten.
+hashes it, and then forgotten. What is only remembered about images, and pages with pictures, is removed at once;
+the next run takes the images themselves out of the records. Where they may still be is said.
 """
 
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.data.catalog import CARDS, card_files, survey_cards
 from components.data.deidentify import keyed_hash
+from components.data.source_page import PAGES
+from components.data.tombstones import TOMBSTONES, add_withdrawn, check_named
 from components.errors import DataError
-from components.pairs.withdrawal import TOMBSTONES, add_withdrawn, check_named
+from components.quality.check import FAILED_REPORTS
 from components.registry.trace import TracedStage, stages_that_saw
 from components.settings import Settings, load_secrets
 from components.tracking.tables import shards_below
+from components.training.pack import FEATURES
+
+ELSEWHERE = (
+    "images may still be: in the files below data/ (remove them), in what DVC keeps of earlier runs (after the "
+    "next run: dvc gc --workspace), in the pages of earlier MLflow runs (contact sheets, pairs, quality: delete "
+    "those runs, then: mlflow gc)"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Withdrawal:
     num_records: int
     stages: tuple[TracedStage, ...]
     untold: str = ""
+    removed: tuple[str, ...] = ()
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -57,7 +69,19 @@ def withdraw(settings: Settings, *, patient: str = "", source: str = "", path: P
     add_withdrawn(patient=patient, source=source, path=path)
     records = of_patient | of_source
     stages, untold = _stages(settings, records)
-    return Withdrawal(len(records), stages, untold)
+    return Withdrawal(len(records), stages, untold, forget_pictures(settings))
+
+
+def forget_pictures(settings: Settings) -> tuple[str, ...]:
+    """Remove what this machine keeps beside the pipeline of any image, whoever it is of; return what was there.
+
+    The firewall's memory, features of a frozen tower, pages of source checks and reports: all can be made again.
+    """
+    memories = (Path(settings.curate.index), FEATURES, PAGES)
+    there = [*(path for path in memories if path.is_dir()), *sorted(FAILED_REPORTS.glob("*.html"))]
+    for path in there:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return tuple(path.as_posix() for path in there)
 
 
 def find_records(folder: Path, column: str, value: str) -> frozenset[str]:
@@ -127,6 +151,8 @@ def print_withdrawal(
     console.print(
         f"withdrawn: {done.num_records} records, in {TOMBSTONES}; the next run leaves them out: dvc repro"
     )
+    console.print(f"removed: {', '.join(done.removed) or 'nothing'}")
+    console.print(f"{ELSEWHERE}")
     for line in told(done.stages):
         console.print(line)
     if done.untold:

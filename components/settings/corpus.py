@@ -56,7 +56,7 @@ class PairMaking(Generating):
     max_regions: Positive = Field(description="region captions a record, at most")
     shard_megabytes: Positive
     kinds: tuple[str, ...] = Field(description="pair kinds to make")
-    jobs: Positive = Field(default=1, description="processes that render templates; the pairs are the same")
+    jobs: Positive = Field(default=1, description="pieces of the corpus made at once; templates alone")
     backend: Literal["loky", "threading", "sequential", "ray", "dask"] = "loky"
     address: str = Field(default="", description="of a ray or dask cluster; empty: started on this machine alone")
 

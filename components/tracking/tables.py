@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,31 +127,72 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def iterate_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield rows as dicts, one row group in memory at a time."""
+    for batch in _batches(shards_below(folder), columns):
+        yield from batch.to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Neighbouring row groups of one shard: `first` up to, not with, `end`."""
+
+    shard: Path
+    first: int
+    end: int
+    rows: int
+
+
+def spans_below(folder: Path, *, rows: int) -> list[tuple[Span, ...]]:
+    """Cut the shards below a folder into pieces of at least `rows` rows, but for the last; in order.
+
+    A piece may hold the end of a shard and the begin of the next; a row group is never cut.
+    """
+    pieces: list[tuple[Span, ...]] = []
+    piece: list[Span] = []
+    for span in (span for shard in shards_below(folder) for span in _spans_of(shard, rows)):
+        piece.append(span)
+        if sum(part.rows for part in piece) >= rows:
+            pieces.append(tuple(piece))
+            piece = []
+    return [*pieces, tuple(piece)] if piece else pieces
+
+
+def _spans_of(shard: Path, rows: int) -> Iterator[Span]:
     import pyarrow.parquet as pq
 
-    chosen = list(columns) if columns is not None else None
-    for path in shards_below(folder):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=chosen):
-                yield from batch.to_pylist()
+    footer = pq.read_metadata(shard)
+    first, waiting = 0, 0
+    for group in range(footer.num_row_groups):
+        waiting += footer.row_group(group).num_rows
+        if waiting >= rows or group + 1 == footer.num_row_groups:
+            yield Span(shard, first, group + 1, waiting)
+            first, waiting = group + 1, 0
 
 
-def row_groups(folder: Path) -> Iterator[tuple[Path, list[int]]]:
-    """Yield each shard below a folder with the rows of each of its row groups, from the footers."""
-    import pyarrow.parquet as pq
-
-    for path in shards_below(folder):
-        facts = pq.read_metadata(path)
-        yield path, [facts.row_group(group).num_rows for group in range(facts.num_row_groups)]
-
-
-def iterate_groups(
-    shard: Path, groups: Sequence[int], columns: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of some row groups of a shard as dicts, few in memory at a time."""
-    import pyarrow.parquet as pq
-
-    chosen = list(columns) if columns is not None else None
-    with pq.ParquetFile(shard) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, row_groups=list(groups), columns=chosen):
+def iterate_spans(spans: Sequence[Span], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a piece as dicts, one row group in memory at a time."""
+    for span in spans:
+        for batch in _batches([span.shard], columns, list(range(span.first, span.end))):
             yield from batch.to_pylist()
+
+
+def read_spans(spans: Sequence[Span], columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a piece as one Arrow table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = []
+    for span in spans:
+        with pq.ParquetFile(span.shard) as file:
+            parts.append(file.read_row_groups(list(range(span.first, span.end)), columns=list(columns)))
+    return pa.concat_tables(parts)
+
+
+def _batches(
+    shards: Iterable[Path], columns: Sequence[str] | None, groups: list[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    chosen = list(columns) if columns is not None else None
+    for path in shards:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=ROW_GROUP_ROWS, row_groups=groups, columns=chosen)

@@ -48,7 +48,7 @@ from components.training.guard import DivergenceGuard
 from components.training.interruption import StopRequests, scheduler_plugins, without_handlers
 from components.training.keeper import CheckpointKeeper, ShelfIO
 from components.training.module import StageModule
-from components.training.pack import packing_metrics
+from components.training.pack import FEATURES, packing_metrics
 from components.training.progress import StepProgress
 from components.training.samples import answer_samples, samples_page
 from components.training.stages import (
@@ -63,7 +63,6 @@ from components.training.start import check_start, load_start, model_digest
 from components.training.strategies import gathered_model, make_strategy, over_ranks
 from components.training.telemetry import LogPoint, Telemetry
 
-FEATURES = Path("var/features")
 BUCKET = 64  # tokens
 NEVER = 1 << 30  # epochs between validations: once, at the end, by hand
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.tombstones import load_withdrawn, sweep
 from components.model.chat import IMAGE_TOKEN, EncodedConversation, encode_conversation
 from components.model.packing import Pack, Segment, make_segments, pack_segments
 from components.model.tiles import tiles_of, tokens_of
@@ -29,6 +30,7 @@ from components.tracking.tables import iterate_rows, write_table
 from components.training.spool import ConversationSpool, PixelFile, SegmentSpool
 
 PACKED_SPLITS = ("train", "validation")
+FEATURES = Path("var/features")  # of frozen towers, by image; emptied when something is withdrawn
 RESIZE_BATCH = 64
 DECIDE_PACKS = ("model", "recipe.mixtures", "seed")  # sections of the settings
 Rows = Mapping[str, tuple[int, ...]]  # record id -> rows of the image store, several where pictures are cut
@@ -54,6 +56,7 @@ def pack_schema() -> Any:
 def run_pack(settings: Settings) -> None:
     """Run the pack stage; ConfigError when a mixture names a source that has no card."""
     check_sources(settings.recipe)
+    sweep(FEATURES, load_withdrawn())
     root = settings.work_root
     inputs = [root / "records", root / "curated", root / "checked"]
     with open_stage("pack", settings, output=root / "packs", inputs=inputs, sections=DECIDE_PACKS) as work:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 SLICES = 24  # records a study
-SHARDS, SHARD_ROWS = 1 << 28, 100_000
+SHARD_ROWS = 100_000
 ORGANS = (
     "liver", "kidney", "spleen", "pancreas", "stomach", "gallbladder", "adrenal gland", "duodenum", "aorta",
     "inferior vena cava", "urinary bladder", "colon", "small bowel", "heart", "lung upper lobe", "lung lower lobe",

@@ -34,6 +34,7 @@ from components.records import Department, Modality, Record, Task
 from components.settings import Frozen, Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Row(Frozen):
@@ -68,8 +69,9 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     for row in options.pictures:
         for path in find_files(root, row.file):
             relative = path.relative_to(root).as_posix()
-            drafts = _read_picture(path, relative, row, captions.get(relative, ""), context.max_side)
-            yield from finish_all(drafts, card, context)
+            if context.takes(relative):
+                drafts = _read_picture(path, relative, row, captions.get(relative, ""), context.max_side)
+                yield from finish_all(drafts, card, context)
 
 
 def _read_captions(root: Path, options: Options) -> tuple[dict[str, str], list[Rejection]]:

@@ -23,6 +23,7 @@ from components.records import PairKind, Record
 from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(RowMapping):

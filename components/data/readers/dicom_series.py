@@ -40,7 +40,7 @@ from components.data.dicom_volumes import (
     stack_frames,
 )
 from components.data.faults import Refused
-from components.data.reading import ReadContext, Rejection, finish_all, parse_options
+from components.data.reading import ReadContext, Rejection, WholeOnly, finish_all, parse_options
 from components.data.slices import LabelledVolume, SliceOptions
 from components.data.volume_files import StoredVolume
 from components.data.volume_records import (
@@ -53,6 +53,7 @@ from components.records import Record
 from components.settings import Positive, Share, Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(SliceOptions, LabelRules, CaseRules):
@@ -93,12 +94,12 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     options = parse_options(Options, card)
     source = open_cases(root, card, options, context)
     yield from source.refused
-    yield from finish_all(_read_folders(source), card, context)
+    yield from finish_all(_read_folders(source, context), card, context)
 
 
-def _read_folders(source: CaseSource[Options]) -> Drafts:
+def _read_folders(source: CaseSource[Options], context: ReadContext) -> Drafts:
     captured = dict(source.find(source.options.files))
-    keys = keys_of((file, source.tree.path(file)) for file in sorted(captured, key=_folder))
+    keys = keys_of((file, source.tree.path(file)) for file in _taken(source, captured, context))
     for _, group in groupby(keys, key=lambda key: _folder(key.where if isinstance(key, Rejection) else key.file)):
         found = list(group)
         yield from (key for key in found if isinstance(key, Rejection))
@@ -106,6 +107,21 @@ def _read_folders(source: CaseSource[Options]) -> Drafts:
         images.sort(key=lambda key: (key.series, key.file))
         for number, (_, members) in enumerate(groupby(images, key=lambda key: key.series)):
             yield from _open_series(source, number, [key.file for key in members], captured)
+
+
+def _taken(source: CaseSource[Options], captured: Iterable[str], context: ReadContext) -> list[str]:
+    """Return the files of the folders that this reading takes, folder by folder.
+
+    While units are listed every header is looked at: an instance that is there twice counts once, whichever of
+    two folders it is in, so that the folders hang together.
+    """
+    files = sorted(captured, key=_folder)
+    if context.is_listing:
+        keys = keys_of((file, source.tree.path(file)) for file in files)
+        if any(isinstance(key, Rejection) and key.reason == "instance_repeated" for key in keys):
+            raise WholeOnly
+    folders = ((folder, list(group)) for folder, group in groupby(files, key=_folder))
+    return [file for folder, group in folders if context.takes(folder or ".", group) for file in group]
 
 
 def _folder(file: str) -> str:

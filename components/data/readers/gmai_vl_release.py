@@ -31,6 +31,7 @@ from components.records import Department, Modality, PairKind, Record
 from components.settings import Frozen, Words
 
 VERSION = 1
+PORTIONS = True
 FOLDER = "images/"
 SOURCE_FACT = "source data set"
 KINDS: dict[str, PairKind] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from glob import escape
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,20 +19,21 @@ from components.data.card import Card
 from components.data.faults import Refused
 from components.data.parquet_rows import iterate_parquet
 from components.data.question_rows import QuestionColumns
-from components.data.reading import ReadContext, Rejection, parse_options
+from components.data.reading import ReadContext, Rejection, WholeOnly, find_files, parse_options
 from components.data.row_files import FileGroup, Row
 from components.data.row_mapping import (
     ColumnMapping,
     Statement,
     state_row,
 )
-from components.data.row_store import RowStore
+from components.data.row_store import RowStore, file_of
 from components.data.said_rows import SaidColumns, say_row
 from components.data.text_records import finish_gathered, gather, tell_image
 from components.records import Record
 from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(ColumnMapping, QuestionColumns, SaidColumns):
@@ -53,6 +55,30 @@ class Options(ColumnMapping, QuestionColumns, SaidColumns):
 def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     """Yield a record an image, then a record a set of images, then a record a text-only row."""
     options = parse_options(Options, card)
+    if context.is_whole:
+        yield from _read_files(root, options, card, context)
+        return
+    if context.is_listing:
+        _check_apart(root, options)
+    for group in options.files:
+        for path in find_files(root, group.file):
+            file = path.relative_to(root).as_posix()
+            if context.takes(file):
+                own = options.model_copy(update={"files": (group.model_copy(update={"file": escape(file)}),)})
+                yield from context.of(file, _read_files(root, own, card, context))
+
+
+def _check_apart(root: Path, options: Options) -> None:
+    """Raise WholeOnly when an image is in two files: what their rows say of it is one record."""
+    first: dict[str, str] = {}
+    for row, pictures in iterate_parquet(root, options.files, (), options.image) if options.image else ():
+        for _, content in pictures if isinstance(pictures, list) else ():
+            file = file_of(row.where)
+            if first.setdefault(key_of(content), file) != file:
+                raise WholeOnly
+
+
+def _read_files(root: Path, options: Options, card: Card, context: ReadContext) -> Iterator[Record | Rejection]:
     columns = (*options.columns(), *options.question_columns(), *options.said_columns())
     with RowStore() as store:
         for row, pictures in iterate_parquet(root, options.files, columns, options.image):
@@ -72,7 +98,7 @@ def _picture(
         return
     statements = store.of(key)
     if statements:
-        file = row.where.partition("#")[0]
+        file = file_of(row.where)
         path, part = (f"{file}/{name}", key) if name else (f"{file}/{key}", "")
         yield from tell_image(
             key, statements, lambda: content, store, card=card, context=context, path=path, part=part

@@ -37,6 +37,7 @@ from components.records import Record
 from components.settings import Frozen, Words
 
 VERSION = 1
+PORTIONS = True
 Images = Literal["together", "first", "each"]
 Statements = Iterator[Statement | Rejection]
 SINGLE_IMAGE = Field(

@@ -37,6 +37,7 @@ from components.records import Record, stable_id
 from components.settings import Share, Words
 
 VERSION = 1
+PORTIONS = True
 MASK_SUFFIXES = (".tif", ".tiff", ".svs")
 ASPECT = 0.02
 ANY_VALUE = -1  # of a mask file that is one label
@@ -116,7 +117,8 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     slides = source.find(options.slides)
     yield from source.refused
     for file, captured in slides:
-        yield from finish_all(_read_slide(source, file, names_of(file, captured)), card, context)
+        if context.takes(file):
+            yield from finish_all(_read_slide(source, file, names_of(file, captured)), card, context)
 
 
 @dataclass(frozen=True, slots=True)

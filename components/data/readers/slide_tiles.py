@@ -24,6 +24,7 @@ from components.records import Record
 from components.settings import Words
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(TileOptions):

@@ -23,6 +23,7 @@ from components.data.text_records import join_rows
 from components.records import Record
 
 VERSION = 1
+PORTIONS = True
 
 
 class Options(RowMapping, QuestionColumns):

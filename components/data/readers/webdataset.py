@@ -32,7 +32,7 @@ from components.records import Record
 from components.settings import Words
 
 VERSION = 1
-PORTIONS = True  # a shard is a unit
+PORTIONS = True
 TEXT, CLASS = "_text", "_class"  # columns that a sample's own members become
 MAX_TEXT = 16 << 20
 
@@ -63,18 +63,25 @@ def read(root: Path, card: Card, context: ReadContext) -> Iterator[Record | Reje
     options = parse_options(Options, card)
     columns = _columns(options)
     for group in options.shards:
-        members = iterate_archives(root, (group.file,), context.takes)
+        members = iterate_archives(root, (group.file,), takes=context.takes)
         seen: set[tuple[str, str]] = set()
         for (shard, key), parts in groupby(members, key=_key_of):
-            held: dict[str, bytes] = {}
-            try:
-                if (shard, key) in seen:
-                    raise Refused("member_repeated")
-                seen.add((shard, key))
-                held = _load(parts, options)
-                yield _sample(f"{shard}#{key}", held, group, options, columns, card, context)
-            except Refused as fault:
-                yield Rejection(f"{shard}#{key}", fault.reason)
+            is_new = (shard, key) not in seen
+            seen.add((shard, key))
+            made = _try_sample(f"{shard}#{key}", parts, is_new, group, (options, columns), card, context)
+            yield from context.of(shard, [made])
+
+
+def _try_sample(
+    where: str, parts: Iterator[Member | Rejection], is_new: bool, group: FileGroup,
+    columns: tuple[Options, Options], card: Card, context: ReadContext,
+) -> Record | Rejection:  # fmt: skip
+    try:
+        if not is_new:
+            raise Refused("member_repeated")
+        return _sample(where, _load(parts, columns[0]), group, *columns, card, context)
+    except Refused as fault:
+        return Rejection(where, fault.reason)
 
 
 def _columns(options: Options) -> Options:

@@ -10,7 +10,6 @@ import pytest
 
 from components.data import portions
 from components.data.catalog import find_reader
-from components.data.hidden_paths import has_public_people
 from components.data.ingest import remove_others
 from components.data.portions import ALL, SourceJob, cut, list_units
 from components.data.reading import Draft
@@ -28,10 +27,10 @@ from tests.fakes.formats_labels import (
     save,
     shade,
 )
-from tests.fakes.formats_text import make_shards, picture, put_tar
 from tests.fakes.sources import make_nifti_source
 
 EACH_ITS_OWN = 1  # bytes a portion: every unit ends one
+TOGETHER = {"make_pubmedvision", "make_r2gen"}  # one table whose rows speak of several pictures
 
 
 def job_of(card, root: Path, output: Path, *, shard_bytes: int = EACH_ITS_OWN) -> SourceJob:
@@ -61,7 +60,7 @@ def test_portions_say_what_one_reading_says(name, tmp_path):
     apart = job_of(card, tmp_path / "raw", tmp_path / "apart")
     assert [update_source(job).error for job in (whole, apart)] == ["", ""]
     plan = make_plan(apart)
-    assert plan.manifest is not None and len(plan.manifest["portions"]) >= 1
+    assert plan.manifest is not None and ("portions" not in plan.manifest) == (name in TOGETHER)
     assert what_is_in(apart.output) == what_is_in(whole.output)
 
 
@@ -71,7 +70,7 @@ def test_units_are_listed_without_a_picture(name, tmp_path, monkeypatch):
     made: list[Draft] = []
     created = Draft.__init__
     monkeypatch.setattr(Draft, "__init__", lambda self, *a, **k: (made.append(self), created(self, *a, **k))[1])
-    assert list_units(job_of(card, tmp_path, tmp_path / "out")).own
+    assert bool(list_units(job_of(card, tmp_path, tmp_path / "out")).own) == (name not in TOGETHER)
     assert not made
 
 
@@ -125,30 +124,6 @@ def test_an_annotation_of_one_picture_is_its_own(tmp_path):
     assert update_source(job).portions_read == 2
     lines.write_text("0 0.5 0.5 0.2 0.2\n")
     assert update_source(job).portions_read == 1
-
-
-@pytest.mark.parametrize("are_hidden", [False, True])
-def test_a_shard_of_an_archive_is_read_alone(tmp_path, are_hidden):
-    card = make_shards(tmp_path / "raw").model_copy(update={"tolerance": 1.0})
-    if are_hidden:
-        nobody = card.terms.model_copy(update={"may_be_redistributed": "not stated"})
-        card = card.model_copy(update={"identities": "protected", "terms": nobody})
-    assert has_public_people(card) != are_hidden
-    job = job_of(card, tmp_path / "raw", tmp_path / "out")
-    for number in (1, 2):
-        members = [(f"{number}.jpg", picture(number + 4, form="JPEG")), (f"{number}.txt", b"A nodule.")]
-        put_tar(
-            job.root / f"train-00000{number}.tar", [*members, (f"{number}.cls", b"1"), (f"{number}.json", b"{}")]
-        )
-    first = update_source(job)
-    assert (first.error, first.kept, first.portions_read) == ("", 4, 3)
-    whole = job_of(card, job.root, tmp_path / "whole", shard_bytes=1 << 30)
-    assert update_source(whole).portions == 1 and what_is_in(job.output) == what_is_in(whole.output)
-    members = [("1.jpg", picture(9, form="JPEG")), ("1.txt", b"A nodule."), ("1.cls", b"1"), ("1.json", b"[]")]
-    put_tar(job.root / "train-000001.tar", members)
-    again = update_source(job)
-    assert (again.portions_read, again.kept, again.rejected) == (1, 3, {"row_not_an_object": 1})
-    assert digest_tree(job.output) == fresh(job, tmp_path / "anew")
 
 
 def test_another_card_reads_everything_again(folder):

@@ -24,8 +24,7 @@ from components.pairs.claims import parse_boxes
 from components.pairs.facts import is_box_sayable
 from components.pairs.generate import TemplateGenerator
 from components.pairs.make import write_pairs
-from components.pairs.making import Making, verified
-from components.pairs.reading import Reading
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.pairs.wording.language import box_text
 from components.records import Pair, Record, pair_from_row
@@ -165,7 +164,7 @@ def test_the_stage_varies_counts_and_repeats_itself(settings, generator, tmp_pat
     write_records(corpus())
     options = Augmentation(turns=3, paraphrase_share=0.5, jitter_share=0.5, balance=1.2)
     tallies = [
-        write_pairs(Reading(RECORDS), tmp_path / name, Making(generator, KINDS, options), shard_bytes=1 << 20)
+        write_pairs(RECORDS, tmp_path / name, generator, kinds=KINDS, shard_bytes=1 << 20, augmentation=options)
         for name in ("one", "two")
     ]
     first, second = (sorted(path.read_bytes() for path in (tmp_path / n).iterdir()) for n in ("one", "two"))

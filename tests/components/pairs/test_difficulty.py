@@ -19,8 +19,7 @@ from components.pairs.difficulty import (
 from components.pairs.generate import TemplateGenerator
 from components.pairs.glossary import MODALITY_NAMES, body_regions, modality_group
 from components.pairs.make import write_pairs
-from components.pairs.making import Making, verified
-from components.pairs.reading import Reading
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.records import Pair, Record, Region, pair_from_row
 from components.settings import Choices
@@ -210,8 +209,7 @@ def test_the_stage_writes_levels_and_repeats_itself(settings, tmp_path) -> None:
     write_records(corpus(24))
     generator = TemplateGenerator(seed=3, chinese_share=0.3, max_questions=8, max_regions=1)
     for name in ("one", "two"):
-        making = Making(generator, ("percept",))
-        write_pairs(Reading(RECORDS), tmp_path / name, making, shard_bytes=1 << 20, choices=EVEN)
+        write_pairs(RECORDS, tmp_path / name, generator, kinds=("percept",), shard_bytes=1 << 20, choices=EVEN)
     first, second = (sorted(path.read_bytes() for path in (tmp_path / n).iterdir()) for n in ("one", "two"))
     assert first == second
     types = {pair_from_row(row).question_type for row in iterate_rows(tmp_path / "one")}

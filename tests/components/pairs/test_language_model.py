@@ -13,12 +13,10 @@ from components.pairs.endpoint import ChatEndpoint, Reply, is_loopback
 from components.pairs.faithfulness import Faithfulness
 from components.pairs.language_model import LanguageModelGenerator
 from components.pairs.make import open_generator, run_pair, write_pairs
-from components.pairs.making import Making, verified
+from components.pairs.pieces import verified
 from components.pairs.prompts import make_prompt
-from components.pairs.reading import Reading
 from components.pairs.replies import ReplyRefused, Row, find_json, read_reply
 from components.pairs.reply_cache import RememberingModel
-from components.pairs.side_by_side import Crew
 from components.pairs.surroundings import look_around
 from components.records import pair_from_row
 from components.settings import LanguageWriter, settings_from
@@ -373,8 +371,7 @@ def test_several_requests_at_once_keep_the_order_and_the_bill(settings, serve, g
         options = LanguageWriter(model="tiny", prompt_price=1.0)
         writer = LanguageModelGenerator(remembering, generator, allowed={}, options=options)
         out = tmp_path / f"out{workers}"
-        making, crew = Making(writer, ("caption", "instruct")), Crew(threads=workers)
-        write_pairs(Reading(RECORDS), out, making, shard_bytes=1 << 20, crew=crew)
+        write_pairs(RECORDS, out, writer, kinds=("caption", "instruct"), shard_bytes=1 << 20, workers=workers)
         found.append(([path.read_bytes() for path in sorted(out.iterdir())], writer.bill()))
     assert found[0] == found[1]
 

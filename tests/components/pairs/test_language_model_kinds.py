@@ -10,7 +10,7 @@ from components.pairs.draft import make_scene
 from components.pairs.endpoint import Reply
 from components.pairs.knowledge import MODALITY_ENTRIES
 from components.pairs.language_model import LanguageModelGenerator
-from components.pairs.making import verified
+from components.pairs.pieces import verified
 from components.pairs.prompts import FORMS, make_prompt
 from components.pairs.reply_cache import RememberingModel
 from components.pairs.surroundings import look_around

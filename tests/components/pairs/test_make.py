@@ -9,9 +9,8 @@ import pytest
 
 from components.errors import DataError
 from components.pairs.curate import run_curate
-from components.pairs.make import run_pair
+from components.pairs.make import read_records, run_pair
 from components.pairs.preview import choose, render
-from components.pairs.reading import read_records
 from components.records import Record, pair_from_row, record_schema, to_rows
 from components.tracking.tables import iterate_rows, write_table
 from tests.fakes.scans import make_scan, make_study, make_text
@@ -119,7 +118,7 @@ def test_one_long_text_is_refused_by_itself(settings, fake_run, monkeypatch) -> 
             yield make_text(record, "Describe.", "x" * length, pair_id=f"{record.record_id}-{name}")
 
     monkeypatch.setattr("components.pairs.generate.TemplateGenerator.generate", ramble)
-    monkeypatch.setattr("components.pairs.making.contradictions", lambda *_: ())
+    monkeypatch.setattr("components.pairs.pieces.contradictions", lambda *_: ())
     write_records(corpus())
     run_pair(settings)
     counts = json.loads((PAIRS / "manifest.json").read_text())["counts"]
@@ -184,7 +183,7 @@ def test_a_pair_that_repeats_words_or_lacks_its_image_is_refused(settings, fake_
         yield make_text(record, "Same? Answer yes or no.", "yes", options=("yes", "no"), record_ids=lost)
 
     monkeypatch.setattr("components.pairs.generate.TemplateGenerator.generate", repeat)
-    monkeypatch.setattr("components.pairs.making.contradictions", lambda *_: ())
+    monkeypatch.setattr("components.pairs.pieces.contradictions", lambda *_: ())
     write_records(corpus())
     run_pair(settings)
     run_curate(settings)

@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from components.pairs.generate import TemplateGenerator
-from components.pairs.making import verified
 from components.pairs.parse_back import Known, contradictions, known_of, without_choices
+from components.pairs.pieces import verified
 from components.pairs.surroundings import look_around
 from components.records import PAIR_KINDS, Generator, Record
 from tests.fakes.scans import REGIONS, make_scan, make_study, make_text, studies

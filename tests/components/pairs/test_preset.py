@@ -10,8 +10,6 @@ import pytest
 from components.pairs.augment import OVER_SHARE
 from components.pairs.claims import parse_boxes
 from components.pairs.make import open_generator, write_pairs
-from components.pairs.making import Making
-from components.pairs.reading import Reading
 from components.records import Pair, Record, pair_from_row
 from components.settings import PairMaking, compose, settings_from
 from components.tracking.tables import iterate_rows
@@ -42,8 +40,8 @@ def pair_with(options: PairMaking, chosen, folder) -> Made:
     records += [make_scan(9000 + n, split="test", patient_key="p2", regions=study[n].regions) for n in range(12)]
     write_records(records)
     tally = write_pairs(
-        Reading(RECORDS), folder, Making(open_generator(chosen), options.kinds, options.augmentation),
-        shard_bytes=1 << 20, choices=options.choices,
+        RECORDS, folder, open_generator(chosen), kinds=options.kinds, shard_bytes=1 << 20,
+        augmentation=options.augmentation, choices=options.choices,
     )  # fmt: skip
     return Made(records, [pair_from_row(row) for row in iterate_rows(folder)], tally.reasons)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.pairs.making import verified
+from components.pairs.pieces import verified
 from components.pairs.report_prompts import PROMPTS
 from components.pairs.source_text import dialogues_of, language_of
 from components.pairs.surroundings import look_around

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from components.data.tombstones import PATIENT, SOURCE, TOMBSTONES, Withdrawn, add_withdrawn, load_withdrawn
 from components.errors import DataError
 from components.pairs.curate import run_curate
 from components.pairs.endpoint import Reply
@@ -15,15 +16,7 @@ from components.pairs.make import run_pair
 from components.pairs.prompts import Prompt
 from components.pairs.rejected import pair_row
 from components.pairs.reply_cache import FORGOTTEN, RememberingModel, forget_replies
-from components.pairs.withdrawal import (
-    PATIENT,
-    SOURCE,
-    TOMBSTONES,
-    Withdrawn,
-    add_withdrawn,
-    load_withdrawn,
-    withdrawn_reasons,
-)
+from components.pairs.withdrawal import withdrawn_reasons
 from components.records import pair_schema
 from components.tracking.tables import iterate_rows, write_table
 from tests.components.pairs.test_make import CURATED, PAIRS, corpus, noisy, spread, write_records
@@ -96,7 +89,7 @@ def test_the_next_pairing_makes_nothing_of_a_withdrawn_patient_and_says_where_th
     assert manifest["details"]["records_withdrawn"] == {PATIENT: 3}
     assert TOMBSTONES.as_posix() in manifest["inputs"]
     said = " ".join(capsys.readouterr().out.split())
-    assert f"left out: 3 {PATIENT}; their images stay in artifacts/records until the files leave data/" in said
+    assert f"left out: 3 {PATIENT}; the next ingest takes their images out of artifacts/records" in said
     run_curate(settings)
     assert f"left out: 3 {PATIENT}" in capsys.readouterr().out
     assert {row["patient_key"] for row in iterate_rows(CURATED)} == {"p1"}

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from components.__main__ import app
 from components.data.deidentify import keyed_hash
+from components.data.tombstones import TOMBSTONES, load_withdrawn
 from components.errors import DataError
-from components.pairs.withdrawal import TOMBSTONES, load_withdrawn
 from components.registry import withdrawal as room
 from components.registry.promotion import run_register
 from components.registry.trace import find_record, stages_that_saw
