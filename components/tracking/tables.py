@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP_ROWS = 100
-# A row group's place in the footer takes some 30 KB of memory in whoever writes or opens the shard: without an end,
-# five million short texts in one shard take gigabytes.
+# A row group takes some 30 KB of memory in the footer of whoever writes or opens the shard: without an end, five
+# million short texts in one shard take gigabytes.
 SHARD_GROUPS = 2000
 SHARD_PATTERN = "part-{index:05d}.parquet"
 
