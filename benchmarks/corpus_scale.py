@@ -249,17 +249,21 @@ def run_pairing(rows: int, jobs: int) -> dict[str, Any]:
 
 def make_pairs(folder: Path, jobs: int) -> Any:
     """Run the pair stage's maker as the default settings have it; return its tally."""
+    from joblib.externals.loky import get_reusable_executor
+
     from components.pairs.make import open_generator, write_pairs
     from components.pairs.pieces import Machines
     from components.settings import load_settings
 
     settings = load_settings(ROOT / "params.yaml")
     options = settings.pair
-    return write_pairs(
+    tally = write_pairs(
         folder / "records", folder / "pairs", open_generator(settings), kinds=options.kinds,
         shard_bytes=options.shard_megabytes << 20, augmentation=options.augmentation, choices=options.choices,
         max_text=settings.check.max_text, machines=Machines(jobs, options.backend),
     )  # fmt: skip
+    get_reusable_executor().shutdown(wait=True)  # so that the workers' memory is counted
+    return tally
 
 
 def write_and_count(folder: Path, pairs: int, records: int) -> None:

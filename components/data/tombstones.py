@@ -132,7 +132,7 @@ def _clean(shard: Path, withdrawn: Withdrawn) -> Counter[str]:
     if not gone:
         return gone
     with tempfile.TemporaryDirectory(dir=shard.parent, prefix=".") as aside, pq.ParquetFile(shard) as file:
-        with ShardWriter(Path(aside), record_schema(), shard_bytes=1 << 62) as writer:
+        with ShardWriter(Path(aside), record_schema(), shard_bytes=1 << 62, groups=1 << 62) as writer:
             done = 0
             for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
                 here = pa.array([not reason for reason in reasons[done : done + len(batch)]])

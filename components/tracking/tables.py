@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP_ROWS = 100
+# A row group takes some 30 KB of memory in the footer of whoever writes or opens the shard: without an end, five
+# million short texts in one shard take gigabytes.
+SHARD_GROUPS = 2000
 SHARD_PATTERN = "part-{index:05d}.parquet"
 
 
 class ShardWriter:
-    """Write rows to numbered Parquet shards of at most `shard_bytes`, one row group at a time.
+    """Write rows to numbered Parquet shards of at most `shard_bytes` and `groups` row groups, a group at a time.
 
     Memory holds one row group. Rows come one by one or as tables. Use as a context manager;
     `num_rows` tells how many went in.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, *, shard_bytes: int = 256 << 20) -> None:
-        self.folder, self.schema, self.shard_bytes = folder, schema, shard_bytes
+    def __init__(
+        self, folder: Path, schema: pa.Schema, *, shard_bytes: int = 256 << 20, groups: int = SHARD_GROUPS
+    ) -> None:
+        self.folder, self.schema, self.shard_bytes, self.groups = folder, schema, shard_bytes, groups
+        self._written = 0  # row groups of the open shard
         self.num_rows, self._index = 0, 0
         self._rows: list[dict[str, Any]] = []
         self._tables: list[pa.Table] = []
@@ -74,7 +80,8 @@ class ShardWriter:
         if self._writer is None:
             self._open()
         self._writer.write_table(table)
-        if self._path.stat().st_size >= self.shard_bytes:
+        self._written += 1
+        if self._path.stat().st_size >= self.shard_bytes or self._written >= self.groups:
             self._close()
 
     def _open(self) -> None:
@@ -82,7 +89,7 @@ class ShardWriter:
 
         self._path = self.folder / SHARD_PATTERN.format(index=self._index)
         self._writer = pq.ParquetWriter(self._path, self.schema, compression="zstd")
-        self._index += 1
+        self._index, self._written = self._index + 1, 0
 
     def _close(self) -> None:
         if self._writer is not None:
