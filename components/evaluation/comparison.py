@@ -21,7 +21,7 @@ from components.evaluation.corpus_numbers import (
 )
 from components.evaluation.protocol import parts_of, why_not_comparable
 from components.evaluation.scores import BREAKDOWNS, CLEAN, groups_of
-from components.evaluation.statistics import PairedDifference, holm, paired_difference
+from components.evaluation.statistics import FEWEST_CLUSTERS, PairedDifference, holm, paired_difference
 from components.records import NOT_STATED
 from components.tracking.tables import iterate_rows
 
@@ -224,5 +224,11 @@ def cells_of(one: Compared) -> tuple[str, str, str, str, str]:
     interval = one.difference.interval
     return (
         f"{interval.value:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}", f"{one.p_holm:.3f}",
-        f"{interval.n}/{interval.num_clusters}", "differs" if one.differs else "",
+        f"{interval.n}/{interval.num_clusters}", _verdict(one, interval.num_clusters),
     )  # fmt: skip
+
+
+def _verdict(one: Compared, patients: int) -> str:
+    if one.differs:
+        return "differs"
+    return "" if patients >= FEWEST_CLUSTERS else "too few patients"

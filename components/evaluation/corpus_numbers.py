@@ -18,7 +18,7 @@ from typing import Any
 from components.evaluation.exams import MODEL, Exam, cluster_of
 from components.evaluation.items import CorpusMetric, Judged
 from components.evaluation.scores import CLEAN, clean_items
-from components.evaluation.statistics import Interval, Replicates, jackknife, paired_jackknife
+from components.evaluation.statistics import ALPHA, Interval, Replicates, jackknife, paired_jackknife
 
 FILE = "corpus_numbers.json"
 WIDTH = "width"
@@ -43,8 +43,8 @@ class CorpusDifference:
 
     @property
     def differs(self) -> bool:
-        """True when the interval leaves out zero."""
-        return self.interval.low > 0 or self.interval.high < 0
+        """True when both the test and the interval say so at 5 %."""
+        return self.p <= ALPHA and not self.interval.low <= 0.0 <= self.interval.high
 
 
 def corpus_numbers(

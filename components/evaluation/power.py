@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluation.statistics import ALPHA, degrees_of_freedom
+from components.evaluation.statistics import ALPHA, FEWEST_CLUSTERS, degrees_of_freedom
 
 DISCORDANCE, CORRELATION, POWER = 0.3, 0.1, 0.8
 SIGN_FLIP_COST = 1.5  # measured: with C patients the sign-flip test needs a difference greater by about 1.5 / C
-FEWEST_CLUSTERS = 6  # 2/2^5 > 0.05: with five patients the sign-flip test can never speak
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from components.errors import ConfigError
 from components.evaluation.protocol import why_not_comparable
+from components.evaluation.statistics import FEWEST_CLUSTERS
 
 Outcome = Literal["PROMOTE", "HOLD", "REJECT", "INCONCLUSIVE"]
 Result = Literal["passed", "failed", "inconclusive"]
+MARGIN_NUMBERS = ("value", "low", "high", "n", "num_patients")
 SAFE_SUFFIXES = {".safetensors", ".json", ".txt", ".jinja", ".parquet", ".model", ".md"}
 
 
@@ -220,9 +222,11 @@ def beats_blind(case: Case) -> Finding:
     if not margin or margin.get("low") is None:
         reason = f" ({case.candidate.no_blind})" if case.candidate.no_blind else ""
         return Finding("", "failed", f"missing evidence: image minus blind{reason}")
-    measured = {name: float(margin[name]) for name in ("value", "low", "high", "n") if name in margin}
+    measured = {name: float(margin[name]) for name in MARGIN_NUMBERS if margin.get(name) is not None}
     words = f"image minus blind {_interval(measured)}, must be above {case.policy.blind_threshold:g}"
-    return Finding("", "passed" if margin["low"] > case.policy.blind_threshold else "failed", words, measured)
+    if margin["low"] <= case.policy.blind_threshold:
+        return Finding("", "failed", words, measured)
+    return _with_enough_patients(Finding("", "passed", words, measured), margin.get("num_patients"))
 
 
 def not_worse_than_champion(case: Case) -> Finding:
@@ -270,7 +274,17 @@ def _paired(comparison: Comparison, margin: float) -> Finding:
         f"candidate minus champion {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}] "
         f"on {comparison.num_items} items of {comparison.num_clusters} patients, margin {margin:g}"
     )
-    return Finding("", _against(comparison.low, comparison.high, margin), words, measured)
+    finding = Finding("", _against(comparison.low, comparison.high, margin), words, measured)
+    return _with_enough_patients(finding, comparison.num_clusters)
+
+
+def _with_enough_patients(finding: Finding, patients: int | None) -> Finding:
+    """Return the finding; an inconclusive one when there are too few patients for any interval to be believed."""
+    if patients is not None and patients >= FEWEST_CLUSTERS:
+        return finding
+    number = "not known of how many patients" if patients is None else f"too few patients: {patients}"
+    reason = f"{finding.reason}; {number}, fewer than {FEWEST_CLUSTERS} can show no difference"
+    return replace(finding, result="inconclusive", reason=reason)
 
 
 def _unpaired(ours: Mapping[str, Any], theirs: Mapping[str, Any], margin: float) -> Finding:

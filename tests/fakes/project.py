@@ -70,6 +70,7 @@ def write_scores(*, accuracy: float = 0.6, blind: float = 0.4, fingerprint: str 
         "low": accuracy - blind - 0.1,
         "high": accuracy - blind + 0.1,
         "n": NUM_ITEMS,
+        "num_patients": NUM_PATIENTS,
     }
     write_json(Path("metrics/evaluation.json"), {"image_minus_blind": margin, "scores": [score | interval]})
 

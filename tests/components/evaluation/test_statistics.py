@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from components.evaluation import statistics
+from components.evaluation.corpus_numbers import CorpusDifference
 from components.evaluation.statistics import (
+    Replicates,
     cluster_interval,
     degrees_of_freedom,
     difference_interval,
@@ -162,7 +164,7 @@ def test_a_mean_by_jackknife_is_the_mean_with_its_usual_interval() -> None:
 
 
 def test_paired_jackknife_of_a_mean_is_the_paired_t_test() -> None:
-    first, second, names = [0.9, 0.7, 0.8, 0.6], [0.8, 0.5, 0.9, 0.3], list("abcd")
+    first, second, names = [0.9, 0.7, 0.8, 0.6], [0.2, 0.9, 0.5, 0.1], list("abcd")
     ours, theirs = (jackknife(values, names, lambda rows: float(np.mean(rows))) for values in (first, second))
     found, p = paired_jackknife(ours, theirs, width=1.0)
     gaps = np.array(first) - np.array(second)
@@ -172,16 +174,6 @@ def test_paired_jackknife_of_a_mean_is_the_paired_t_test() -> None:
     density = [(1 + x**2 / 3) ** -2 for x in np.arange(0, t, 1e-4)]  # Student's t with 3 degrees, by its integral
     assert p == pytest.approx(1 - 2 * sum(density) * 1e-4 * 2 / (math.pi * math.sqrt(3)), abs=1e-3)
     assert paired_jackknife(ours, ours, width=1.0)[1] == 1.0
-
-
-@pytest.mark.parametrize("shares", [(0.6, 0.6, 0.6), (0.6, 0.61, 0.6)])
-def test_three_patients_who_agree_show_no_difference(shares) -> None:
-    ours, theirs = (
-        jackknife(values, list("abc"), lambda rows: sum(rows) / len(rows)) for values in (shares, (0.1, 0.1, 0.1))
-    )
-    interval, p = paired_jackknife(ours, theirs, width=1.0)
-    assert interval.value == pytest.approx(0.5, abs=0.01) and p >= 0.25
-    assert interval.high > interval.low
 
 
 def test_paired_jackknife_says_nothing_of_too_little() -> None:
@@ -240,3 +232,49 @@ def test_pairing_removes_what_both_share() -> None:
 )
 def test_mcnemar_by_hand(wins: int, losses: int, expected: float) -> None:
     assert mcnemar_exact(wins, losses) == pytest.approx(expected)
+
+
+def shifted(rows: list[float], by: float) -> float:
+    return float(np.mean(rows)) + by
+
+
+@pytest.mark.parametrize("patients", [2, 3, 5])
+@pytest.mark.parametrize("by", [0.1, 1.0])
+def test_few_patients_who_all_differ_alike_say_nothing(patients: int, by: float) -> None:
+    names = [str(k) for k in range(patients)]
+    ours, theirs = (jackknife([0.0] * patients, names, lambda rows, up=up: shifted(rows, up)) for up in (by, 0.0))
+    found, p = paired_jackknife(ours, theirs, width=1.0)
+    assert found.low < 0 < found.value <= found.high and p > 0.05
+    pair = paired_difference([by] * patients, [0.0] * patients, names, resamples=99, seed=0)
+    assert pair.interval.low < 0 < pair.interval.value <= pair.interval.high and not pair.differs
+
+
+def test_gaps_that_differ_by_rounding_are_alike() -> None:
+    rough = Replicates(0.3, (0.1 + 0.2, 0.3, 0.3), 3, 3)
+    found, p = paired_jackknife(rough, Replicates(0.0, (0.0,) * 3, 3, 3), width=1.0)
+    assert found.low < 0 and p == pytest.approx(2 / 8)
+
+
+def test_six_patients_all_for_one_system_are_enough_and_leave_a_width() -> None:
+    found = paired_difference([1.0] * 6, [0.0] * 6, list("abcdef"), resamples=99, seed=0)
+    assert found.interval.low == pytest.approx(2 * 0.025 ** (1 / 6) - 1) and found.interval.low > 0
+    five = paired_difference([1.0] * 5, [0.0] * 5, list("abcde"), resamples=99, seed=0)
+    assert five.interval.low == pytest.approx(2 * 0.025 ** (1 / 5) - 1) and five.interval.low < 0
+    same = paired_difference([1.0] * 5, [1.0] * 5, list("abcde"), resamples=99, seed=0)
+    assert (same.interval.low, same.interval.high, same.differs) == (0.0, 0.0, False)
+
+
+def test_three_patients_never_differ_in_a_number_of_many_items() -> None:
+    """Student's t alone claimed a difference here, its two degrees of freedom resting on normal gaps."""
+    first, second, names = [0.9, 0.71, 0.8], [0.2, 0.0, 0.1], list("abc")
+    ours, theirs = (jackknife(values, names, lambda rows: float(np.mean(rows))) for values in (first, second))
+    found, p = paired_jackknife(ours, theirs, width=1.0)
+    assert found.low > 0 and p == pytest.approx(2 / 8)
+    assert not CorpusDifference("boxes", "map", found, p).differs
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
+def test_a_number_that_no_patient_moves_still_has_a_width(value: float) -> None:
+    found = jackknife_interval([value] * 3, list("abc"), lambda rows: rows[0], limits=(0.0, 1.0))
+    assert (found.value, found.high - found.low) == (value, pytest.approx(1 - 0.025 ** (1 / 3)))
+    assert 0.0 <= found.low <= value <= found.high <= 1.0

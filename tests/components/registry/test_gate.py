@@ -16,7 +16,7 @@ GOOD = Evidence(
     package_digest=DIGEST,
     quality={"passed": True, "failed": [], "rejected_share": 0.1},
     lineage=({**ROW, "gaps": ()},),
-    image_minus_blind={"value": 0.2, "low": 0.1, "high": 0.3, "n": 100},
+    image_minus_blind={"value": 0.2, "low": 0.1, "high": 0.3, "n": 100, "num_patients": 20},
     scores=(SCORE,),
 )
 CHAMPION = replace(GOOD, model_digest="e" * 64, package_digest="e" * 64, version="3")
@@ -87,7 +87,7 @@ def test_data_quality(quality, words: str) -> None:
 
 @pytest.mark.parametrize(("low", "result"), [(0.001, "passed"), (0.0, "failed"), (-0.1, "failed")])
 def test_seeing_must_be_sure(low: float, result: str) -> None:
-    margin = {"value": 0.2, "low": low, "high": 0.3, "n": 100}
+    margin = {"value": 0.2, "low": low, "high": 0.3, "n": 100, "num_patients": 20}
     assert found("beats_blind", candidate=replace(GOOD, image_minus_blind=margin)).result == result
 
 
@@ -199,3 +199,18 @@ def test_a_model_is_used_as_the_terms_of_its_sources_allow(policy, use, result) 
 def test_the_finding_says_what_the_sources_allow() -> None:
     candidate = replace(GOOD, permitted_use={"commercial_use": "no"}, sources=("a", "b"))
     assert "commercial use: no, by the terms of 2 sources" in found("permitted_use", candidate=candidate).reason
+
+
+def test_a_sure_interval_of_few_patients_shows_nothing_and_says_why() -> None:
+    margin = {"value": 0.2, "low": 0.2, "high": 0.2, "n": 9, "num_patients": 3}
+    blind = found("beats_blind", candidate=replace(GOOD, image_minus_blind=margin))
+    assert blind.result == "inconclusive" and blind.measured["num_patients"] == 3
+    assert blind.reason.endswith("too few patients: 3, fewer than 6 can show no difference")
+    unknown = found("beats_blind", candidate=replace(GOOD, image_minus_blind={"value": 0.2, "low": 0.1, "n": 9}))
+    assert unknown.result == "inconclusive" and "not known of how many patients" in unknown.reason
+    six = found("beats_blind", candidate=replace(GOOD, image_minus_blind={**margin, "num_patients": 6}))
+    assert six.result == "passed"
+    few = replace(BETTER, low=0.1, high=0.1, num_clusters=5)
+    paired = found("not_worse_than_champion", champion=CHAMPION, comparison=few)
+    assert paired.result == "inconclusive" and "too few patients: 5" in paired.reason
+    assert decide(Case(GOOD, POLICY, CHAMPION, few)).outcome == "INCONCLUSIVE"
