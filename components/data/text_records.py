@@ -27,7 +27,7 @@ from components.data.picture_files import (
 from components.data.reading import Draft, ReadContext, Rejection, WholeOnly, finish
 from components.data.row_files import Row, iterate_tables
 from components.data.row_mapping import RowMapping, Statement, add_words, state_row
-from components.data.row_store import RowStore
+from components.data.row_store import RowStore, file_of
 from components.records import NOT_STATED, Record, SourceQuestion, stable_id
 
 NO_PIXELS = np.zeros((1, 1), dtype=np.uint8)
@@ -140,7 +140,7 @@ def _from_archives(
     if context.is_listing:
         _list_archives(store, archives, root)
     for member in iterate_archives(root, archives, takes=context.takes):
-        yield from context.of(member.where.partition("#")[0], _tell_member(member, store, card, context))
+        yield from context.of(file_of(member.where), _tell_member(member, store, card, context))
     for _, statements in store.unfound() if context.is_whole or context.is_listing else ():
         yield from context.of("", _refuse(statements, "file_missing"))
     yield from finish_gathered(store, card, context) if context.is_whole else _texts(store, card, context)

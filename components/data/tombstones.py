@@ -14,8 +14,9 @@ import json
 import shutil
 import tempfile
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -26,9 +27,6 @@ from components.settings import Frozen
 from components.tracking.commit import write_bytes, write_json
 from components.tracking.digest import digest_json
 from components.tracking.tables import ROW_GROUP_ROWS, ShardWriter
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 TOMBSTONES = Path("conf/withdrawn.yaml")
 SWEPT = "swept"  # the digest of the withdrawals for which a folder was emptied
@@ -41,9 +39,14 @@ class Withdrawn(Frozen):
     patients: tuple[str, ...] = Field(default=(), description="patient keys, as records hold them")
     sources: tuple[str, ...] = Field(default=(), description="names of cards")
 
+    @cached_property
+    def _gone(self) -> tuple[frozenset[str], frozenset[str]]:
+        return frozenset(self.patients), frozenset(self.sources)
+
     def reason(self, *, patient: str, source: str) -> str:
         """Return why something of a patient and a source is left out, "" where it is not."""
-        return SOURCE if source in self.sources else PATIENT if patient in self.patients else ""
+        patients, sources = self._gone
+        return SOURCE if source in sources else PATIENT if patient in patients else ""
 
 
 def load_withdrawn(path: Path = TOMBSTONES) -> Withdrawn:
@@ -127,7 +130,9 @@ def _clean(shard: Path, withdrawn: Withdrawn) -> Counter[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    reasons = _reasons(pq.read_table(shard, columns=["patient_key", "source"]), withdrawn)
+    rows = pq.read_table(shard, columns=["patient_key", "source"])
+    whose = zip(rows["patient_key"].to_pylist(), rows["source"].to_pylist(), strict=True)
+    reasons = [withdrawn.reason(patient=patient, source=source) for patient, source in whose]
     gone = Counter(reason for reason in reasons if reason)
     if not gone:
         return gone
@@ -141,12 +146,6 @@ def _clean(shard: Path, withdrawn: Withdrawn) -> Counter[str]:
         (written,) = Path(aside).glob("part-*.parquet")
         written.replace(shard)
     return gone
-
-
-def _reasons(rows: pa.Table, withdrawn: Withdrawn) -> list[str]:
-    pairs = zip(rows["patient_key"].to_pylist(), rows["source"].to_pylist(), strict=True)
-    patients, sources = frozenset(withdrawn.patients), frozenset(withdrawn.sources)
-    return [SOURCE if source in sources else PATIENT if patient in patients else "" for patient, source in pairs]
 
 
 def _uncount(path: Path, gone: Counter[str]) -> None:

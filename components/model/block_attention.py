@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from components.errors import ConfigError
+from components.model.packing import PREFIX_BRANCH
 
 FLEX, VARLEN = "flex", "varlen"
 KERNELS = {FLEX: "flex_attention", VARLEN: "flash_attention_2"}  # transformers' names
-PREFIX_BRANCH = 0
 WHERE = "training.speed.attention"
 
 

@@ -9,6 +9,7 @@ and none but the first holds more than a piece. Several machines share a file sy
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -219,8 +220,7 @@ def _put(piece: Path, kept: ShardWriter, refused: RejectedWriter) -> None:
     for table in _tables(piece / "refused.arrow"):
         for row in table.to_pylist():
             refused.write(row)
-    for path in (*piece.iterdir(), piece):
-        path.rmdir() if path.is_dir() else path.unlink()
+    shutil.rmtree(piece)
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from components.model.chat import encode_conversation
 from components.model.packing import make_segments, pack_segments
@@ -22,6 +23,15 @@ QUESTIONS = [
     ("How many nuclei are there?", "7"),
     ("What is the modality of this image?", "CT"),
 ]
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Models of thousands of parameters: threads that wait for each other take ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def conversations(processor, *, image_tokens):

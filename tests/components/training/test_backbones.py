@@ -29,13 +29,7 @@ LANGUAGES = {
 QUESTION = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there a kidney?"}]}]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Models of thousands of parameters: threads that wait for each other take ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
