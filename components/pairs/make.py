@@ -30,14 +30,13 @@ from components.pairs.pieces import (
     look_at_piece,
     make_piece,
     needed_by,
-    read_some,
     write_pieces,
 )
 from components.pairs.rejected import RejectedWriter
 from components.pairs.reply_cache import forget_replies
 from components.pairs.surroundings import Surroundings, together
 from components.pairs.withdrawal import told
-from components.records import Record, pair_schema
+from components.records import pair_schema
 from components.settings import Augmentation, Choices, Settings
 from components.tracking.stage import StageWork, open_stage
 from components.tracking.tables import ShardWriter, spans_below
@@ -181,12 +180,6 @@ def _counts(
 ) -> Counter[str]:
     rows = ((spans, making, needed_by(spans, surroundings)) for spans in pieces)
     return sum((counts for _, counts in machines.map(count_piece, rows, number=len(pieces))), Counter[str]())
-
-
-def read_records(folder: Path, *, with_images: bool = False) -> Iterator[Record]:
-    """Yield the records that were not refused, without masks and, unless asked for, without image bytes."""
-    for spans in spans_below(folder, rows=PIECE_RECORDS):
-        yield from read_some(spans, with_images=with_images)
 
 
 def _with_progress(made: Iterable[Tally], total: int) -> Iterable[Tally]:

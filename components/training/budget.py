@@ -6,12 +6,10 @@ The settings are `cluster.device.memory_gigabytes`, `cluster.budget` and, on thi
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +17,7 @@ from components.errors import ConfigError
 from components.model.vlm import model_class
 from components.settings import Settings, process_rank
 from components.training.disk import DataPart
-from components.training.expected import forecasts_of
+from components.training.expected import forecasts_of, manifest_of
 from components.training.forecast import GIGA, Shape, StageForecast, shape_of
 
 OVERRIDE = "gmai configure cluster.budget.enforced=false lets a stage start all the same"
@@ -93,7 +91,7 @@ def check_affordable(settings: Settings, name: str) -> None:
     """
     start = Path(settings.recipe.stages[name].starts_from)
     packs = settings.work_root / "packs"
-    if not (start / "config.json").is_file() or not _counts(packs):
+    if not (start / "config.json").is_file() or not manifest_of(packs).get("details"):
         return
     forecasts, data = forecasts_of(settings, shape_in(start), any_packs=True)
     own = [row for row in forecasts if row.name == name]
@@ -104,11 +102,6 @@ def check_affordable(settings: Settings, name: str) -> None:
         raise ConfigError("over budget: " + "; ".join(over), where="conf/cluster", fix=OVERRIDE)
     if over and process_rank() == 0:
         print(f"{name}: over budget, and started all the same: {'; '.join(over)}", file=sys.stderr)
-
-
-def _counts(packs: Path) -> dict[str, Any]:
-    manifest = packs / "manifest.json"
-    return json.loads(manifest.read_text()).get("details", {}) if manifest.is_file() else {}
 
 
 def shape_in(folder: Path) -> Shape:

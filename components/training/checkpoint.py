@@ -214,9 +214,9 @@ class Shelf:
         for file in (self.folder / SAMPLES).glob("until-*.json"):
             if int(file.stem.removeprefix("until-")) > step:
                 file.unlink()
-        for path in (
-            self._all() if step >= 0 else []
-        ):  # without one to go on from, what is damaged stays to be seen
+        if step < 0:
+            return  # without one to go on from, what is damaged stays to be seen
+        for path in self._all():
             if path.name > self.path_of(step).name:
                 shutil.rmtree(path, ignore_errors=True)
 

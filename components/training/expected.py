@@ -30,7 +30,8 @@ def forecasts_of(
     """Return each stage's forecast and the data's parts; `any_packs` counts packs of other settings as well."""
     forecasts, facts = [], {}
     for name, stage in settings.recipe.stages.items():
-        facts[stage.mixture], _ = pack_facts(settings, stage, any_packs=any_packs)
+        if stage.mixture not in facts:  # stages share mixtures, and counting reads all of one's packs
+            facts[stage.mixture], _ = pack_facts(settings, stage, any_packs=any_packs)
         steps = num_steps(
             facts[stage.mixture].packs, packs_per_step=stage.packs_per_step, epochs=stage.epochs,
             max_steps=stage.max_steps,
@@ -48,7 +49,7 @@ def pack_facts(settings: Settings, stage: Stage, *, any_packs: bool = False) -> 
     Otherwise the published sizes in the recipe; `any_packs` counts those on this disk whatever they are of.
     """
     folder = settings.work_root / "packs"
-    manifest = _manifest(folder)
+    manifest = manifest_of(folder)
     counts = manifest.get("details", {}).get(f"{stage.mixture}/train") if manifest else None
     if counts and (any_packs or has_packs(settings)):
         packs = max(counts["packs"], 1)
@@ -61,13 +62,14 @@ def pack_facts(settings: Settings, stage: Stage, *, any_packs: bool = False) -> 
 
 def has_packs(settings: Settings) -> bool:
     """Say whether the packs on this disk were made with these settings."""
-    manifest = _manifest(settings.work_root / "packs")
+    manifest = manifest_of(settings.work_root / "packs")
     return manifest.get("settings_hash") == digest_json(
         {section: settings_section(settings, section) for section in DECIDE_PACKS}
     )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return what the packs below a folder say of themselves; nothing when there are none."""
     path = folder / "manifest.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 

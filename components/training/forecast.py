@@ -206,10 +206,9 @@ def _activation_bytes(
     kind = "32-true" if is_float else "bf16"
     of_width, of_inner = KEPT_BYTES["language", "language" in trains, kind]
     layer = facts.tokens * (of_width * shape.width + of_inner * shape.inner)
-    layer += 0 if is_float else 2 * facts.tokens**2  # each layer casts the mask anew
     row = 2 if precision == "bf16-true" else FLOAT
     logits = LOGIT_COPIES * facts.supervised * shape.vocabulary * (FLOAT if is_float else 2)
-    mask = facts.tokens**2 * (row + 1)
+    mask = facts.tokens**2 * (row + 1 + (0 if is_float else 2))  # who sees whom, what is added, and its cast
     vision_layer, vision_rows = _vision_activation_bytes(shape, facts, trains, kind, row)
     if not checkpointing:
         return layer * shape.layers + vision_layer * shape.vision_kept_layers + logits + mask

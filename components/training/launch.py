@@ -42,6 +42,7 @@ from components.training.continuation import (
     with_rollbacks,
 )
 from components.training.datamodule import PackDataModule, PackDataset
+from components.training.expected import manifest_of
 from components.training.features import FeatureCache
 from components.training.forecast import shape_of
 from components.training.guard import DivergenceGuard
@@ -328,10 +329,8 @@ def _log_end(work: StageWork, module: StageModule, *, seconds: float, steps: int
 
 def log_packing(work: StageWork, packs: Path, stage: Stage) -> None:
     """Log how full the stage's packs are and what share of their tokens is learned from, as they were made."""
-    manifest = packs / "manifest.json"
-    if manifest.is_file():
-        details = json.loads(manifest.read_text()).get("details", {})
-        work.run.log_metrics(packing_metrics(details, stage.mixture), 0)
+    if metrics := packing_metrics(manifest_of(packs).get("details", {}), stage.mixture):
+        work.run.log_metrics(metrics, 0)
 
 
 def _write_samples(work: StageWork, seen: list[tuple[int, str]]) -> None:
