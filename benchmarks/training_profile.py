@@ -46,8 +46,12 @@ CLASSES = {
 }  # fmt: skip
 OTHER = "other"
 SWITCHES = {
-    "attention by matrix products": {"attention": "matrix_products"},
-    "torch.compile": {"compile": True},
+    "layers as modules": {"written_out_layers": False},
+    "layers as modules, attention by matrix products": {
+        "written_out_layers": False,
+        "attention": "matrix_products",
+    },
+    "torch.compile": {"compile": True, "written_out_layers": False},
     "without the fused optimizer": {"fused_optimizer": False},
     "bucket_lengths": {"bucket_lengths": True},
     "cache_features": {"cache_features": True},
@@ -121,6 +125,7 @@ class Step:
         if switches.cache_features and "vision" not in row.trains:
             self.module.cache = feature_cache_for(setting, folder)
             self.module._is_cached = lambda: True
+        self.module.write_out("bf16-mixed" if bf16 else "32-true")
         self.optimizer = self.module.configure_optimizers()["optimizer"]
 
     def __call__(self) -> None:

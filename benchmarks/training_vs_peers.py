@@ -36,7 +36,7 @@ TARGETS = {"I": 3.0, "II": 2.0, "III": 2.0}
 SWITCHES = {
     "logits at supervised positions": {"supervised_logits": False},
     "fused AdamW": {"fused_optimizer": False},
-    "attention by torch's fused kernel": {"attention": "matrix_products"},
+    "decoder layers written out": {"written_out_layers": False},
     "no torch.compile": {"compile": True},
     "no padding to buckets": {"bucket_lengths": True},
     "activations kept": {"activation_checkpointing": True},

@@ -52,29 +52,56 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
         query, key, value, mask, scale, rate = inputs
-        batch, heads, length, width = query.shape
-        groups = batch * key.shape[1]
-        query, key, value = (part.reshape(groups, -1, width) for part in (query, key, value))
-        shares = torch.softmax(_scores(query, key, mask, scale=scale, heads=heads), -1)
-        drop = functional.dropout(torch.ones_like(shares), rate) if rate else None
+        found, shares, drop = attend_forward(query, key, value, mask, scale=scale, rate=rate)
         ctx.save_for_backward(query, key, value, shares, drop)
-        ctx.scale, ctx.shape = scale, (batch, heads, length, width)
-        return ((shares if drop is None else shares * drop) @ value).view(batch, heads, length, width)
+        ctx.scale = scale
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, shares, drop = ctx.saved_tensors
-        batch, heads, length, width = ctx.shape
-        gradient = gradients[0].reshape(len(query), -1, width)
-        of_shares = gradient @ value.transpose(1, 2)
-        used = shares if drop is None else shares * drop
-        of_shares = of_shares if drop is None else of_shares * drop
-        of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype)
-        of_query = (of_scores @ key).mul_(ctx.scale).view(batch, heads, length, width)
-        of_key = (of_scores.transpose(1, 2) @ query).mul_(ctx.scale).view(batch, -1, key.shape[1], width)
-        of_value = (used.transpose(1, 2) @ gradient).view(batch, -1, key.shape[1], width)
-        return of_query, of_key, of_value, None, None, None
+        found = attend_backward(gradients[0], query, key, value, shares, drop, scale=ctx.scale)
+        return *found, None, None, None
+
+
+def attend_forward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    *,
+    scale: float,
+    rate: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Return what query (B, H, L, D) finds in key and value (B, K, S, D), the shares, and what dropout left."""
+    shape, groups, width = query.shape, len(key) * key.shape[1], query.shape[-1]
+    heads, query, key, value = shape[1], *(part.reshape(groups, -1, width) for part in (query, key, value))
+    shares = torch.softmax(_scores(query, key, mask, scale=scale, heads=heads), -1)
+    drop = functional.dropout(torch.ones_like(shares), rate) if rate else None
+    return ((shares if drop is None else shares * drop) @ value).view(shape), shares, drop
+
+
+def attend_backward(
+    gradient: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    shares: torch.Tensor,
+    drop: torch.Tensor | None,
+    *,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the gradients of query, key and value from that of what `attend_forward` found."""
+    shapes, groups, width = (query.shape, key.shape), len(shares), query.shape[-1]
+    gradient, query, key, value = (part.reshape(groups, -1, width) for part in (gradient, query, key, value))
+    of_shares = gradient @ value.transpose(1, 2)
+    used = shares if drop is None else shares * drop
+    of_shares = of_shares if drop is None else of_shares * drop
+    of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+    of_query = (of_scores @ key).mul_(scale).view(shapes[0])
+    of_key = (of_scores.transpose(1, 2) @ query).mul_(scale).view(shapes[1])
+    return of_query, of_key, (used.transpose(1, 2) @ gradient).view(shapes[1])
 
 
 def _scores(

@@ -43,6 +43,11 @@ class Speed(Frozen):
         description="torch's fused kernel; plain products: faster on a CPU in short rows; on CUDA, FlexAttention, "
         "or flash-attn by lengths (packs that share no image's encoding)",
     )
+    written_out_layers: bool = Field(
+        default=True,
+        description="decoder layers of the Llama family as one function, attention by products: faster on a CPU, other "
+        "last bits",
+    )
     fused_optimizer: bool = Field(default=True, description="AdamW as one kernel")
 
 

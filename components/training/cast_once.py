@@ -14,20 +14,25 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional
 
+from components.model.packed_weights import Packed, is_packable
+
 
 @contextmanager
 def frozen_cast_once(model: torch.nn.Module, dtype: torch.dtype) -> Generator[int]:
     """Let every frozen float32 `Linear` of a model compute from a kept cast under autocast to `dtype`.
 
-    Outside autocast, and after the block, the layers compute as they did. Yields how many layers keep a cast.
+    Outside autocast, and after the block, the layers compute as they did. Those inside a module that computes by a
+    function of its own (`decoder_layer.written_out`) are left to it. Yields how many layers keep a cast.
     """
+    written_out = (module for module in model.modules() if "forward" in vars(module))
+    inside = {part for module in written_out for part in module.modules()}
     layers = [
         layer
         for layer in model.modules()
         if type(layer) is torch.nn.Linear
+        and layer not in inside
         and not layer.weight.requires_grad
         and layer.weight.dtype == torch.float32
-        and "forward" not in vars(layer)
     ]
     for layer in layers:
         layer.forward = _forward_from_cast(layer, dtype)
@@ -42,10 +47,13 @@ def _forward_from_cast(layer: torch.nn.Linear, dtype: torch.dtype) -> Callable[.
     weight = layer.weight.detach().to(dtype)
     bias = None if layer.bias is None else layer.bias.detach().to(dtype)
 
+    # A bias is added within the product, before it is rounded, so only a layer without one is laid out.
+    packed = Packed(weight) if bias is None and is_packable(weight) else None
+
     def forward(input: torch.Tensor) -> torch.Tensor:
         kind = input.device.type
         if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype:
-            return functional.linear(input, weight, bias)
+            return packed(input.to(dtype)) if packed else functional.linear(input, weight, bias)
         return functional.linear(input, layer.weight, layer.bias)
 
     return forward

@@ -17,6 +17,7 @@ import torch
 from components.errors import ConfigError, TrainingError
 from components.model.attention import attend
 from components.model.block_attention import attend_in_blocks, hidden_states
+from components.model.decoder_layer import written_out
 from components.model.vlm import embed_with_images, part_of, project, train_only, vision_features
 from components.settings import Speed, Stage
 from components.training.adapters import add_adapters, rest_under_adapters
@@ -193,10 +194,16 @@ class StageModule(ClippedByNorm):
             self.is_sharded = True
 
     def on_train_start(self) -> None:
-        """Cast what is frozen once, where the run's precision is autocast's."""
-        precision = str(self.trainer.precision)
-        is_compiled_or_in_pieces = self.speed.compile or self.is_sharded
-        if self.speed.cast_frozen_once and precision == "bf16-mixed" and not is_compiled_or_in_pieces:
+        """Write out the decoder layers and cast what is frozen once, as the run's precision lets."""
+        self.write_out(str(self.trainer.precision))
+
+    def write_out(self, precision: str) -> None:
+        """Let layers compute faster from here to the fit's end, unless they are compiled or in pieces."""
+        if self.speed.compile or self.is_sharded:
+            return
+        if self.speed.written_out_layers and precision in ("bf16-mixed", "32-true"):
+            self._casts.enter_context(written_out(self.vlm.model.language_model))
+        if self.speed.cast_frozen_once and precision == "bf16-mixed":
             self._casts.enter_context(frozen_cast_once(self.vlm, torch.bfloat16))
 
     def on_train_end(self) -> None:

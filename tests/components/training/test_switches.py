@@ -28,7 +28,7 @@ ALL = ("projector", "vision", "language")
 SWITCHES = [
     {"supervised_logits": False}, {"activation_checkpointing": True}, {"bucket_lengths": True},
     {"fused_optimizer": False}, {"cache_features": True}, {"attention": "matrix_products"},
-    {"cast_frozen_once": False},
+    {"cast_frozen_once": False}, {"written_out_layers": False},
 ]  # fmt: skip
 COMPILED = {"compile": True}  # a minute of compiling: its test is slow
 
