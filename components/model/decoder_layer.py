@@ -70,7 +70,7 @@ def _forward_of(layer: Any) -> Callable[..., torch.Tensor]:
     heads = attention.config.num_attention_heads, attention.config.num_key_value_heads, attention.head_dim
 
     def forward(hidden_states: torch.Tensor, attention_mask: Any = None, *rest: Any, **how: Any) -> torch.Tensor:
-        turns = how.get("position_embeddings")
+        turns = how.get("position_embeddings") or ()
         if rest or not _is_plain_call(hidden_states, attention_mask, turns, heads[2], how):
             return plain(hidden_states, attention_mask, *rest, **how)
         shape = (*heads, attention.scaling, first.variance_epsilon)
@@ -92,7 +92,7 @@ def _is_plain_call(hidden: torch.Tensor, mask: Any, turns: Any, width: int, how:
         and hidden.shape[1] <= MOST_TOKENS
         and torch.is_tensor(mask)
         and mask.is_floating_point()
-        and turns is not None
+        and len(turns) == 2
         and turns[0].shape[-1] == width
         and how.get("past_key_values") is None
         and not how.get("use_cache")
@@ -138,7 +138,7 @@ class _Joined:
         return joined
 
     def gradients(self, of_output: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Return each matrix's gradient in float32, or None where it rests, from (M, rows of all) and (M, width)."""
+        """Return each matrix's float32 gradient, None where all rest, from (M, rows of all) and (M, width)."""
         if not any(weight.requires_grad for weight in self.weights):
             return (None,) * len(self.weights)
         return (of_output.t() @ inputs).float().split(self.rows)

@@ -45,8 +45,8 @@ class Speed(Frozen):
     )
     written_out_layers: bool = Field(
         default=True,
-        description="decoder layers of the Llama family as one function, attention by products: faster on a CPU, other "
-        "last bits",
+        description="decoder layers of the Llama family as one function, attention by products: faster on a CPU, "
+        "other last bits",
     )
     fused_optimizer: bool = Field(default=True, description="AdamW as one kernel")
 

@@ -53,7 +53,9 @@ def _forward_from_cast(layer: torch.nn.Linear, dtype: torch.dtype) -> Callable[.
     def forward(input: torch.Tensor) -> torch.Tensor:
         kind = input.device.type
         if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype:
-            return packed(input.to(dtype)) if packed else functional.linear(input, weight, bias)
+            if packed is not None:
+                return packed(input.to(dtype))
+            return functional.linear(input, weight, bias)
         return functional.linear(input, layer.weight, layer.bias)
 
     return forward
