@@ -370,7 +370,7 @@ def main() -> None:
         rows = compare_stages(setting, batch=chosen.batch)
         for row in rows:
             print(f"{row['name']}: ours {row['ours']}, Trainer {row['peer']} {row['unit']}: "
-                  f"{row['times']} times ({row['times_as_modules']} as modules), target {row['target']}")  # fmt: skip
+                  f"{row['times']} times (as modules {row['times_as_modules']}), of {row['target']}")  # fmt: skip
         last = setting.packs["III"]
         switches = gains(setting, last[: 3 * setting.micro_batch])
         for name, times in switches.items():

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.model.decoder_layer import MOST_TOKENS
 from components.model.vlm import PART_PREFIXES, is_idle, part_of
 from components.settings import Settings, Stage
 from components.training.stages import micro_batch_of
@@ -28,6 +29,12 @@ KEPT_BYTES = {
     ("language", False, "bf16"): (16, 6), ("language", True, "bf16"): (34, 8),
     ("vision", True, "32-true"): (32, 8), ("vision", True, "bf16"): (24, 4),
 }  # fmt: skip
+WRITTEN_OUT_BYTES = {
+    "32-true": (24, 16),
+    "bf16": (16, 8),
+}  # the same of a layer written out, whether it learns or not
+WRITTEN_OUT_FAMILIES = ("llama", "qwen2")
+LAID_OUT = 4  # bytes a frozen weight of it that is laid out for products in bfloat16, forward and back
 LOGIT_COPIES = 2  # logits and their gradient, in the run's precision: the rest goes a few rows at a time
 WHOLE = {False: 2.0, True: 5.25}  # copies of what FSDP2 gathers, by whether it learns: weights, gradients, buffers
 LIBRARIES = 0.65e9  # bytes of an interpreter with torch, transformers, lightning and mlflow, measured on Linux
@@ -53,6 +60,7 @@ class Shape:
     width: int
     inner: int
     layers: int
+    heads: int
     heads_width: int
     key_value_width: int
     vocabulary: int
@@ -98,7 +106,7 @@ def shape_of(vlm: Any) -> Shape:
         learning[part_of(name)] += parameter.numel() * (not is_idle(name, num_layers=layers, feature_layer=layer))
     return Shape(
         parts=parts, learning=learning, width=text.hidden_size, inner=text.intermediate_size,
-        layers=text.num_hidden_layers,
+        layers=text.num_hidden_layers, heads=text.num_attention_heads,
         heads_width=head * text.num_attention_heads, key_value_width=head * text.num_key_value_heads,
         vocabulary=text.vocab_size, vision_width=vision.hidden_size, vision_inner=inner,
         vision_layers=layers, vision_tokens=patches + class_tokens, feature_values=patches * vision.hidden_size,
@@ -168,9 +176,12 @@ def trainable(shape: Shape, trains: Collection[str]) -> int:
 
 def memory_bytes(
     shape: Shape, facts: PackFacts, *, trains: Collection[str], micro_batch: int, precision: str, shards: int = 1,
-    checkpointing: bool = False,
+    checkpointing: bool = False, written_out: bool = False,
 ) -> float:  # fmt: skip
-    """Return the bytes one process needs at its peak, without the interpreter and its libraries."""
+    """Return the bytes one process needs at its peak, without the interpreter and its libraries.
+
+    `written_out` counts decoder layers that keep their scores and, frozen, lie in memory as products want them.
+    """
     learning, total = trainable(shape, trains), sum(shape.parts.values())
     weight_bytes = 2 if precision == "bf16-true" else FLOAT
     held = (total * weight_bytes + learning * 3 * weight_bytes) / shards
@@ -178,14 +189,21 @@ def memory_bytes(
         held += weight_bytes * WHOLE["language" in trains] * _whole_at_once(shape)
     if precision == "bf16-mixed":
         held += 2 * _copied(shape, trains, checkpointing)
-    return held + micro_batch * _activation_bytes(shape, facts, trains, precision, checkpointing)
+        if written_out and "language" not in trains:
+            held += LAID_OUT * shape.layers * _block(shape)
+    activations = _activation_bytes(shape, facts, trains, precision, checkpointing, written_out=written_out)
+    return held + micro_batch * activations
 
 
 def _whole_at_once(shape: Shape) -> float:
     """Return the weights that FSDP2 gathers together: one block and what lies outside the blocks."""
+    return shape.parts["language"] - (shape.layers - 1) * _block(shape) + shape.parts["projector"]
+
+
+def _block(shape: Shape) -> float:
+    """Return the weights of a decoder layer's matrices."""
     attention = 2 * shape.width * (shape.heads_width + shape.key_value_width)
-    block = attention + 3 * shape.width * shape.inner
-    return shape.parts["language"] - (shape.layers - 1) * block + shape.parts["projector"]
+    return attention + 3 * shape.width * shape.inner
 
 
 def _copied(shape: Shape, trains: Collection[str], checkpointing: bool) -> float:
@@ -200,12 +218,22 @@ def _copied(shape: Shape, trains: Collection[str], checkpointing: bool) -> float
 
 
 def _activation_bytes(
-    shape: Shape, facts: PackFacts, trains: Collection[str], precision: str, checkpointing: bool
+    shape: Shape,
+    facts: PackFacts,
+    trains: Collection[str],
+    precision: str,
+    checkpointing: bool,
+    *,
+    written_out: bool,
 ) -> float:
     is_float = precision == "32-true"
     kind = "32-true" if is_float else "bf16"
     of_width, of_inner = KEPT_BYTES["language", "language" in trains, kind]
-    layer = facts.tokens * (of_width * shape.width + of_inner * shape.inner)
+    scores = 0.0
+    if written_out:
+        of_width, of_inner = WRITTEN_OUT_BYTES[kind]
+        scores = shape.heads * facts.tokens**2 * (FLOAT if is_float else 2)
+    layer = facts.tokens * (of_width * shape.width + of_inner * shape.inner) + scores
     row = 2 if precision == "bf16-true" else FLOAT
     logits = LOGIT_COPIES * facts.supervised * shape.vocabulary * (FLOAT if is_float else 2)
     mask = facts.tokens**2 * (row + 1 + (0 if is_float else 2))  # who sees whom, what is added, and its cast
@@ -253,6 +281,7 @@ def forecast_stage(
         shape, facts, trains=stage.trains, micro_batch=micro_batch_of(training, stage),
         precision=training.precision,
         shards=ranks if cluster.strategy == "fsdp2" else 1, checkpointing=again,
+        written_out=computes_written_out(settings),
     )  # fmt: skip
     learning = trainable(shape, stage.trains)
     total = sum(shape.parts.values())
@@ -268,6 +297,20 @@ def forecast_stage(
         host_gigabytes=_host(settings, stage, shape, memory) / GIGA,
         hours=(flops / (peak * high) / 3600, flops / (peak * low) / 3600),
         disk_gigabytes=(checkpoints + total * FLOAT + feature_bytes(settings, stage, shape, facts)) / GIGA,
+    )
+
+
+def computes_written_out(settings: Settings) -> bool:
+    """Say whether a run's decoder layers will compute by `model/decoder_layer.py`: on a CPU, a family it knows."""
+    training, cluster, language = settings.training, settings.cluster, settings.model.language
+    return (
+        training.speed.written_out_layers
+        and not training.speed.compile
+        and cluster.accelerator == "cpu"
+        and cluster.strategy != "fsdp2"
+        and training.precision != "bf16-true"
+        and language.family in WRITTEN_OUT_FAMILIES
+        and settings.model.max_length <= MOST_TOKENS
     )
 
 
