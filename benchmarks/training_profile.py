@@ -46,12 +46,13 @@ CLASSES = {
 }  # fmt: skip
 OTHER = "other"
 SWITCHES = {
-    "layers as modules": {"written_out_layers": False},
+    "layers written out": {"written_out_layers": "all"},
+    "layers as modules": {"written_out_layers": "none"},
     "layers as modules, attention by matrix products": {
-        "written_out_layers": False,
+        "written_out_layers": "none",
         "attention": "matrix_products",
     },
-    "torch.compile": {"compile": True, "written_out_layers": False},
+    "torch.compile": {"compile": True, "written_out_layers": "none"},
     "without the fused optimizer": {"fused_optimizer": False},
     "bucket_lengths": {"bucket_lengths": True},
     "cache_features": {"cache_features": True},

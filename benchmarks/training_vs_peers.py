@@ -33,11 +33,11 @@ if str(ROOT) not in sys.path:
 RATE = 1e-5
 STAGES = {"I": ("projector",), "II": ("projector", "vision"), "III": ("projector", "vision", "language")}
 TARGETS = {"I": 3.0, "II": 2.0, "III": 2.0}
-AS_MODULES = {"written_out_layers": False}
+AS_MODULES = {"written_out_layers": "none"}
 SWITCHES = {
     "logits at supervised positions": {"supervised_logits": False},
     "fused AdamW": {"fused_optimizer": False},
-    "decoder layers written out": AS_MODULES,
+    "decoder layers as modules": {"written_out_layers": "all"},
     "no torch.compile": {"compile": True},
     "no padding to buckets": {"bucket_lengths": True},
     "activations kept": {"activation_checkpointing": True},

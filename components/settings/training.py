@@ -43,10 +43,10 @@ class Speed(Frozen):
         description="torch's fused kernel; plain products: faster on a CPU in short rows; on CUDA, FlexAttention, "
         "or flash-attn by lengths (packs that share no image's encoding)",
     )
-    written_out_layers: bool = Field(
-        default=True,
+    written_out_layers: Literal["none", "frozen", "all"] = Field(
+        default="frozen",
         description="decoder layers of the Llama family as one function, attention by products: faster on a CPU, "
-        "other last bits",
+        "other last bits; frozen: in stages where the language model rests",
     )
     fused_optimizer: bool = Field(default=True, description="AdamW as one kernel")
 

@@ -19,7 +19,7 @@ from typing import Any
 from components.model.decoder_layer import MOST_TOKENS
 from components.model.vlm import PART_PREFIXES, is_idle, part_of
 from components.settings import Settings, Stage
-from components.training.stages import micro_batch_of
+from components.training.stages import is_written_out, micro_batch_of
 
 FLOAT = 4
 GIGA = 1e9
@@ -281,7 +281,7 @@ def forecast_stage(
         shape, facts, trains=stage.trains, micro_batch=micro_batch_of(training, stage),
         precision=training.precision,
         shards=ranks if cluster.strategy == "fsdp2" else 1, checkpointing=again,
-        written_out=computes_written_out(settings),
+        written_out=computes_written_out(settings, stage),
     )  # fmt: skip
     learning = trainable(shape, stage.trains)
     total = sum(shape.parts.values())
@@ -300,11 +300,11 @@ def forecast_stage(
     )
 
 
-def computes_written_out(settings: Settings) -> bool:
+def computes_written_out(settings: Settings, stage: Stage) -> bool:
     """Say whether a run's decoder layers will compute by `model/decoder_layer.py`: on a CPU, a family it knows."""
     training, cluster, language = settings.training, settings.cluster, settings.model.language
     return (
-        training.speed.written_out_layers
+        is_written_out(training.speed, stage.trains)
         and not training.speed.compile
         and cluster.accelerator == "cpu"
         and cluster.strategy != "fsdp2"

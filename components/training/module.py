@@ -27,7 +27,7 @@ from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
 from components.training.guard import DivergenceGuard, refuse
-from components.training.stages import check_gradients, check_rates, learning_rate_factor
+from components.training.stages import check_gradients, check_rates, is_written_out, learning_rate_factor
 from components.training.strategies import over_ranks, shard
 from components.training.telemetry import gradient_norms, is_log_point, part_rates
 
@@ -201,7 +201,7 @@ class StageModule(ClippedByNorm):
         """Let layers compute faster from here to the fit's end, unless they are compiled or in pieces."""
         if self.speed.compile or self.is_sharded:
             return
-        if self.speed.written_out_layers and precision in ("bf16-mixed", "32-true"):
+        if is_written_out(self.speed, self.stage.trains) and precision in ("bf16-mixed", "32-true"):
             self._casts.enter_context(written_out(self.vlm.model.language_model))
         if self.speed.cast_frozen_once and precision == "bf16-mixed":
             self._casts.enter_context(frozen_cast_once(self.vlm, torch.bfloat16))

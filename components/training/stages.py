@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import ConfigError, TrainingError
-from components.settings import Recipe, Stage, Training
+from components.settings import Recipe, Speed, Stage, Training
 
 if TYPE_CHECKING:
     import torch
@@ -110,3 +110,8 @@ def check_gradients(parameters: Iterable[tuple[str, torch.Tensor]], expected: se
         raise TrainingError(f"frozen parameters got a gradient: {extra[:3]}", where=f"stage {stage}")
     if missing:
         raise TrainingError(f"parameters that should learn got no gradient: {missing[:3]}", where=f"stage {stage}")
+
+
+def is_written_out(speed: Speed, trains: Collection[str]) -> bool:
+    """Say whether a stage computes the decoder layers that fit by `model/decoder_layer.py`."""
+    return speed.written_out_layers == "all" or (speed.written_out_layers == "frozen" and "language" not in trains)

@@ -59,7 +59,7 @@ class Followed(TorchDispatchMode):
 def measured(trains, *, bf16, again, mesh=None, written_out=False) -> int:
     """Return the peak over three steps that clear gradients where Lightning does: behind the forward pass."""
     vlm = compose_vlm(MODEL, "unused", seed=0).train()
-    speed = Speed(activation_checkpointing=again)
+    speed = Speed(activation_checkpointing=again, written_out_layers="all")
     module = StageModule(vlm, stage(trains=trains), name="t", steps=1, log=lambda *_: None, speed=speed)
     module.write_out(("bf16-mixed" if bf16 else "32-true") if written_out else "none")
     losses_of = module.losses_of
