@@ -9,6 +9,7 @@ from components.tracking.digest import digest_json
 from components.tracking.stage import settings_section
 from components.training.budget import check_affordable, check_budget
 from components.training.expected import expected_samples
+from components.training.forecast import computes_written_out
 from components.training.launch import run_train
 from components.training.pack import DECIDE_PACKS
 from components.training.plan import make_plan, run_plan
@@ -182,3 +183,21 @@ def test_asking_whether_a_stage_is_affordable_costs_next_to_nothing(tmp_path, mo
     before = time.process_time()
     check_affordable(settings, STAGE)
     assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ([], [True, True, False]),  # the language model rests in the first two stages
+        (["training.speed.written_out_layers=all"], [True, True, True]),
+        (["training.speed.written_out_layers=none"], [False, False, False]),
+        (["training.speed.compile=true"], [False, False, False]),
+        (["cluster.strategy=fsdp2"], [False, False, False]),
+        (["model.max_length=2048"], [False, False, False]),
+        (["preset=gmai_vl_7b"], [False, False, False]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else None,
+)
+def test_the_forecast_knows_which_stages_write_their_layers_out(changes, wanted):
+    settings = settings_from(compose(changes), where="conf")
+    assert [computes_written_out(settings, row) for row in settings.recipe.stages.values()] == wanted
