@@ -52,7 +52,7 @@ SWITCHES = {
         "written_out_layers": "none",
         "attention": "matrix_products",
     },
-    "torch.compile": {"compile": True, "written_out_layers": "none"},
+    "torch.compile": {"compile": True},
     "without the fused optimizer": {"fused_optimizer": False},
     "bucket_lengths": {"bucket_lengths": True},
     "cache_features": {"cache_features": True},

@@ -44,7 +44,7 @@ class Speed(Frozen):
         "or flash-attn by lengths (packs that share no image's encoding)",
     )
     written_out_layers: Literal["none", "frozen", "all"] = Field(
-        default="frozen",
+        default="none",
         description="decoder layers of the Llama family as one function, attention by products: faster on a CPU, "
         "other last bits; frozen: in stages where the language model rests",
     )

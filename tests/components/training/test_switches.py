@@ -29,7 +29,7 @@ SWITCHES = [
     {"supervised_logits": False}, {"activation_checkpointing": True}, {"bucket_lengths": True},
     {"fused_optimizer": False}, {"cache_features": True}, {"attention": "matrix_products"},
     {"cast_frozen_once": False}, {"written_out_layers": "all"},
-    {"written_out_layers": "none"},
+    {"written_out_layers": "frozen"},
 ]  # fmt: skip
 COMPILED = {"compile": True}  # a minute of compiling: its test is slow
 
