@@ -47,11 +47,7 @@ CLASSES = {
 OTHER = "other"
 SWITCHES = {
     "layers written out": {"written_out_layers": "all"},
-    "layers as modules": {"written_out_layers": "none"},
-    "layers as modules, attention by matrix products": {
-        "written_out_layers": "none",
-        "attention": "matrix_products",
-    },
+    "attention by matrix products": {"attention": "matrix_products"},
     "torch.compile": {"compile": True},
     "without the fused optimizer": {"fused_optimizer": False},
     "bucket_lengths": {"bucket_lengths": True},

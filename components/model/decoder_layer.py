@@ -61,11 +61,8 @@ def _forward_of(layer: Any) -> Callable[..., torch.Tensor]:
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     asked = _Joined([part.weight for part in projections])
     gate_up, down = _Joined([gated.gate_proj.weight, gated.up_proj.weight]), _Joined([gated.down_proj.weight])
-    output, first, second = (
-        _Joined([attention.o_proj.weight]),
-        layer.input_layernorm,
-        layer.post_attention_layernorm,
-    )
+    output = _Joined([attention.o_proj.weight])
+    first, second = layer.input_layernorm, layer.post_attention_layernorm
     biases = [part.bias for part in projections if part.bias is not None]
     heads = attention.config.num_attention_heads, attention.config.num_key_value_heads, attention.head_dim
 
@@ -99,19 +96,6 @@ def _is_plain_call(hidden: torch.Tensor, mask: Any, turns: Any, width: int, how:
     )
 
 
-class _Plain:
-    """A matrix (N, K) that learns, for products forward and back as torch makes them."""
-
-    def __init__(self, weight: torch.Tensor) -> None:
-        self.weight = weight
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.linear(rows, self.weight)
-
-    def back(self, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient @ self.weight
-
-
 class _Joined:
     """Matrices of the same width as one, ready for products; kept while none of them learns."""
 
@@ -119,13 +103,17 @@ class _Joined:
         self.weights, self.rows = tuple(weights), [len(weight) for weight in weights]
         self._kept: Packed | None = None
 
-    def ready(self, dtype: torch.dtype) -> Packed | _Plain:
+    @property
+    def learns(self) -> bool:
+        """Whether any of the matrices does."""
+        return any(weight.requires_grad for weight in self.weights)
+
+    def ready(self, dtype: torch.dtype) -> Packed:
         """Return (rows of all, width) in `dtype`, laid out for products where it rests."""
-        learns = any(weight.requires_grad for weight in self.weights)
-        if learns:
+        if self.learns:
             self._kept = None
-            return _Plain(self._cast(dtype))
-        if self._kept is None or self._kept.weight.dtype != dtype:
+            return Packed(self._cast(dtype), rests=False)
+        if self._kept is None or self._kept.dtype != dtype:
             self._kept = Packed(self._cast(dtype))
         return self._kept
 
@@ -139,7 +127,7 @@ class _Joined:
 
     def gradients(self, of_output: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return each matrix's float32 gradient, None where all rest, from (M, rows of all) and (M, width)."""
-        if not any(weight.requires_grad for weight in self.weights):
+        if not self.learns:
             return (None,) * len(self.weights)
         return (of_output.t() @ inputs).float().split(self.rows)
 
@@ -167,29 +155,29 @@ def _norm_backward(
     """Return the gradients of (M, D) and of the norm's weight; `of_output` (M, D) came past the half."""
     gradient = of_normed.float()
     of_weight = (gradient * hidden).mul_(rate).sum(0) if weight.requires_grad else None
-    gradient = gradient.mul_(weight) if gradient is not of_normed else gradient * weight
+    gradient.mul_(weight)  # of a product made for this alone
     share = torch.linalg.vecdot(gradient, hidden).unsqueeze_(-1).mul_(rate.pow(3)).mul_(-1 / hidden.shape[-1])
     return torch.addcmul(of_output, gradient, rate).addcmul_(hidden, share), of_weight
 
 
 def _turned(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Turn heads (B, L, N, W) by their positions (cosine, sine: (B, 1, L, W)): (B, N, L, W), contiguous."""
-    half = heads.shape[-1] // 2
     heads = heads.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    found = heads * cosine
-    found[..., :half].addcmul_(heads[..., half:], sine[..., :half], value=-1)
-    found[..., half:].addcmul_(heads[..., :half], sine[..., half:])
-    return found.to(dtype)
+    return _rotated(heads, cosine, sine, direction=1).to(dtype)
 
 
 def _turned_back(of_turned: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, into: torch.Tensor) -> None:
     """Write the gradient of heads into (B, L, N, W) from that of the turned ones (B, N, L, W)."""
-    half = of_turned.shape[-1] // 2
-    gradient = of_turned.float()
-    found = gradient * cosine
-    found[..., :half].addcmul_(gradient[..., half:], sine[..., half:])
-    found[..., half:].addcmul_(gradient[..., :half], sine[..., :half], value=-1)
-    into.copy_(found.transpose(1, 2))
+    into.copy_(_rotated(of_turned.float(), cosine, sine, direction=-1).transpose(1, 2))
+
+
+def _rotated(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, *, direction: int) -> torch.Tensor:
+    """Rotate pairs of numbers half a head apart, onwards (1) or back (-1); both halves have the same angles."""
+    half = heads.shape[-1] // 2
+    found = heads * cosine
+    found[..., :half].addcmul_(heads[..., half:], sine[..., :half], value=-direction)
+    found[..., half:].addcmul_(heads[..., :half], sine[..., half:], value=direction)
+    return found
 
 
 class _AttentionHalf(torch.autograd.Function):
@@ -211,13 +199,8 @@ class _AttentionHalf(torch.autograd.Function):
         found, shares, _ = attend_forward(query, key, value, mask, scale=scale)
         found = found.transpose(1, 2).reshape(-1, heads * width)
         ctx.save_for_backward(rows, rate, norm, normed, query, key, value, shares, found, cosine, sine)
-        ctx.casts, ctx.asked, ctx.output, ctx.scale, ctx.biases = (
-            casts,
-            asked,
-            output,
-            scale,
-            [len(bias) for bias in biases],
-        )
+        ctx.casts, ctx.asked, ctx.output, ctx.scale = casts, asked, output, scale
+        ctx.biases = [len(bias) for bias in biases]
         return torch.add(rows, casts[1].forward(found)).view(hidden.shape)
 
     @staticmethod

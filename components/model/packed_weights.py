@@ -20,19 +20,27 @@ ROWS = 1024  # the number of rows that the layout is chosen for; others are mult
 
 
 class Packed:
-    """A frozen matrix (N, K) for products forward, (M, K) to (M, N), and back, (M, N) to (M, K)."""
+    """A matrix (N, K) for products forward, (M, K) to (M, N), and back, (M, N) to (M, K).
 
-    def __init__(self, weight: torch.Tensor) -> None:
-        self.weight = weight.detach()
-        self._forward, self._back = _layout(self.weight), _layout(self.weight.t().contiguous())
+    One that learns is not laid out: it is another matrix in the next step.
+    """
+
+    def __init__(self, weight: torch.Tensor, *, rests: bool = True) -> None:
+        self.dtype = weight.dtype
+        self._weight: Any = weight.detach()
+        self._forward: torch.Tensor | None = None
+        self._back: torch.Tensor | None = None
+        if rests and is_packable(weight):
+            self._forward, self._back = _layout(self._weight), _layout(self._weight.t().contiguous())
+            self._weight = None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return rows (…, K) times the matrix turned: (…, N)."""
-        return functional.linear(rows, self.weight) if self._forward is None else _product(rows, self._forward)
+        return functional.linear(rows, self._weight) if self._forward is None else _product(rows, self._forward)
 
     def back(self, gradient: torch.Tensor) -> torch.Tensor:
         """Return a gradient (…, N) times the matrix: (…, K)."""
-        return gradient @ self.weight if self._back is None else _product(gradient, self._back)
+        return gradient @ self._weight if self._back is None else _product(gradient, self._back)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Multiply as a step of autograd's graph, which has no gradient of the matrix."""
@@ -51,8 +59,8 @@ def is_packable(weight: torch.Tensor) -> bool:
     )
 
 
-def _layout(weight: torch.Tensor) -> torch.Tensor | None:
-    return torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if is_packable(weight) else None
+def _layout(weight: torch.Tensor) -> torch.Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
 
 
 def _product(rows: torch.Tensor, layout: torch.Tensor) -> torch.Tensor:

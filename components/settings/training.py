@@ -33,7 +33,7 @@ class Speed(Frozen):
     supervised_logits: bool = Field(default=True, description="vocabulary logits at supervised positions only")
     cache_features: bool = Field(default=False, description="encode each image once where the tower is frozen")
     cast_frozen_once: bool = Field(
-        default=True, description="keep autocast's cast of frozen matrices: 2 bytes a weight for no cast a step"
+        default=True, description="keep autocast's cast of frozen matrices: 2 bytes a weight, 4 on a CPU"
     )
     bucket_lengths: bool = Field(default=False, description="pad to the micro-batch's length, rounded up to 64")
     activation_checkpointing: bool = Field(default=False, description="compute activations again to save memory")

@@ -29,12 +29,10 @@ KEPT_BYTES = {
     ("language", False, "bf16"): (16, 6), ("language", True, "bf16"): (34, 8),
     ("vision", True, "32-true"): (32, 8), ("vision", True, "bf16"): (24, 4),
 }  # fmt: skip
-WRITTEN_OUT_BYTES = {
-    "32-true": (24, 16),
-    "bf16": (16, 8),
-}  # the same of a layer written out, whether it learns or not
+# the same of a layer written out, whether it learns or not
+WRITTEN_OUT_BYTES = {"32-true": (24, 16), "bf16": (16, 8)}
 WRITTEN_OUT_FAMILIES = ("llama", "qwen2")
-LAID_OUT = 4  # bytes a frozen weight of it that is laid out for products in bfloat16, forward and back
+LAID_OUT = 2  # bytes a frozen weight beside those of a copy, where it is laid out for products forward and back
 LOGIT_COPIES = 2  # logits and their gradient, in the run's precision: the rest goes a few rows at a time
 WHOLE = {False: 2.0, True: 5.25}  # copies of what FSDP2 gathers, by whether it learns: weights, gradients, buffers
 LIBRARIES = 0.65e9  # bytes of an interpreter with torch, transformers, lightning and mlflow, measured on Linux
@@ -176,11 +174,11 @@ def trainable(shape: Shape, trains: Collection[str]) -> int:
 
 def memory_bytes(
     shape: Shape, facts: PackFacts, *, trains: Collection[str], micro_batch: int, precision: str, shards: int = 1,
-    checkpointing: bool = False, written_out: bool = False,
+    checkpointing: bool = False, written_out: bool = False, laid_out: bool = False,
 ) -> float:  # fmt: skip
     """Return the bytes one process needs at its peak, without the interpreter and its libraries.
 
-    `written_out` counts decoder layers that keep their scores and, frozen, lie in memory as products want them.
+    `written_out` counts decoder layers that keep their scores, `laid_out` frozen ones that lie as products want.
     """
     learning, total = trainable(shape, trains), sum(shape.parts.values())
     weight_bytes = 2 if precision == "bf16-true" else FLOAT
@@ -189,8 +187,8 @@ def memory_bytes(
         held += weight_bytes * WHOLE["language" in trains] * _whole_at_once(shape)
     if precision == "bf16-mixed":
         held += 2 * _copied(shape, trains, checkpointing)
-        if written_out and "language" not in trains:
-            held += LAID_OUT * shape.layers * _block(shape)
+    if laid_out:
+        held += LAID_OUT * shape.layers * _block(shape)
     activations = _activation_bytes(shape, facts, trains, precision, checkpointing, written_out=written_out)
     return held + micro_batch * activations
 
@@ -281,7 +279,7 @@ def forecast_stage(
         shape, facts, trains=stage.trains, micro_batch=micro_batch_of(training, stage),
         precision=training.precision,
         shards=ranks if cluster.strategy == "fsdp2" else 1, checkpointing=again,
-        written_out=computes_written_out(settings, stage),
+        written_out=computes_written_out(settings, stage), laid_out=_lays_out(settings, stage),
     )  # fmt: skip
     learning = trainable(shape, stage.trains)
     total = sum(shape.parts.values())
@@ -304,13 +302,24 @@ def computes_written_out(settings: Settings, stage: Stage) -> bool:
     """Say whether a run's decoder layers will compute by `model/decoder_layer.py`: on a CPU, a family it knows."""
     training, cluster, language = settings.training, settings.cluster, settings.model.language
     return (
-        is_written_out(training.speed, stage.trains)
-        and not training.speed.compile
+        is_written_out(training.speed, stage.trains, training.precision)
         and cluster.accelerator == "cpu"
         and cluster.strategy != "fsdp2"
-        and training.precision != "bf16-true"
         and language.family in WRITTEN_OUT_FAMILIES
         and settings.model.max_length <= MOST_TOKENS
+    )
+
+
+def _lays_out(settings: Settings, stage: Stage) -> bool:
+    """Say whether a run's frozen decoder layers will lie as a CPU's products want them (`packed_weights.py`)."""
+    training, cluster = settings.training, settings.cluster
+    return (
+        "language" not in stage.trains
+        and training.precision == "bf16-mixed"
+        and cluster.accelerator == "cpu"
+        and cluster.strategy != "fsdp2"
+        and not training.speed.compile
+        and (training.speed.cast_frozen_once or computes_written_out(settings, stage))
     )
 
 

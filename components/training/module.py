@@ -201,7 +201,7 @@ class StageModule(ClippedByNorm):
         """Let layers compute faster from here to the fit's end, unless they are compiled or in pieces."""
         if self.speed.compile or self.is_sharded:
             return
-        if is_written_out(self.speed, self.stage.trains) and precision in ("bf16-mixed", "32-true"):
+        if is_written_out(self.speed, self.stage.trains, precision):
             self._casts.enter_context(written_out(self.vlm.model.language_model))
         if self.speed.cast_frozen_once and precision == "bf16-mixed":
             self._casts.enter_context(frozen_cast_once(self.vlm, torch.bfloat16))

@@ -112,6 +112,9 @@ def check_gradients(parameters: Iterable[tuple[str, torch.Tensor]], expected: se
         raise TrainingError(f"parameters that should learn got no gradient: {missing[:3]}", where=f"stage {stage}")
 
 
-def is_written_out(speed: Speed, trains: Collection[str]) -> bool:
+def is_written_out(speed: Speed, trains: Collection[str], precision: str) -> bool:
     """Say whether a stage computes the decoder layers that fit by `model/decoder_layer.py`."""
-    return speed.written_out_layers == "all" or (speed.written_out_layers == "frozen" and "language" not in trains)
+    is_asked = speed.written_out_layers == "all" or (
+        speed.written_out_layers == "frozen" and "language" not in trains
+    )
+    return is_asked and not speed.compile and precision in ("bf16-mixed", "32-true")

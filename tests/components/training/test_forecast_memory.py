@@ -61,7 +61,8 @@ def measured(trains, *, bf16, again, mesh=None, written_out=False) -> int:
     vlm = compose_vlm(MODEL, "unused", seed=0).train()
     speed = Speed(activation_checkpointing=again, written_out_layers="all")
     module = StageModule(vlm, stage(trains=trains), name="t", steps=1, log=lambda *_: None, speed=speed)
-    module.write_out(("bf16-mixed" if bf16 else "32-true") if written_out else "none")
+    if written_out:
+        module.write_out("bf16-mixed" if bf16 else "32-true")
     losses_of = module.losses_of
     if mesh is not None:
         vlm.losses_of = types.MethodType(lambda _, batch: module.losses_of(batch), vlm)
@@ -86,7 +87,7 @@ def forecast(trains, *, bf16, again, shards=1, written_out=False) -> float:
     precision = "bf16-mixed" if bf16 else "32-true"
     return memory_bytes(
         shape, FACTS, trains=trains, micro_batch=2, precision=precision, shards=shards, checkpointing=again,
-        written_out=written_out,
+        written_out=written_out, laid_out=written_out and bf16 and "language" not in trains,
     )  # fmt: skip
 
 
