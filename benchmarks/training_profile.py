@@ -1,13 +1,13 @@
 """Where a training step's time goes, and what was tried: `python benchmarks/training_profile.py`.
 
 A micro-batch of the preset's packs is trained, first in stage I, then in stage III, under torch.profiler: the CPU
-time of each operation by itself, summed by class, forward and backward together (with attention by matrix products
-its share is among those). `ratio` is stage III's operations
-a second (counted by the forecast, which a test holds to torch's counter) over the rate of the peer: torch.mm of
-the step's own matrix shapes, in the step's precision, each as often as the step has it. Then the same step is
-timed with each speed switch turned round: seconds a step, and how many times faster than as conf/ ships it. The
-feature cache counts from its second pass on; in stage III the tower learns and nothing is kept. Run it alone on
-the machine. The last line is JSON; `docs/measure.py` keeps it and docs/training_speed.md is made of it.
+time of each operation in three steps by itself, summed by class, forward and backward together (with attention by
+matrix products its share is among those). `ratio` is stage III's operations a second (counted by the forecast,
+which a test holds to torch's counter) over the rate of the peer: torch.mm of the step's own matrix shapes, in the
+step's precision, each as often as the step has it. Then the same step is timed with each speed switch turned
+round: seconds a step, and how many times faster than as conf/ ships it. The feature cache counts from its second
+pass on; in stage III the tower learns and nothing is kept. Run it alone on the machine. The last line is JSON;
+`docs/measure.py` keeps it and docs/training_speed.md is made of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 TARGET = 0.5
-PROFILED = ("I", "III")
+PROFILED, PROFILED_STEPS = ("I", "III"), 3
 # The first class with a word that is in an operation's name takes it.
 CLASSES = {
     "data": ("collate",),
@@ -76,11 +77,13 @@ def product_shapes(profiled: Any) -> dict[tuple[int, int, int], int]:
     """Return how often a step multiplies (rows, inner) by (inner, columns), batched products one by one."""
     found: defaultdict[tuple[int, int, int], int] = defaultdict(int)
     for row in profiled.key_averages(group_by_input_shape=True):
-        wide = {"aten::mm": (0, 1), "aten::addmm": (1, 2), "aten::bmm": (0, 1)}.get(row.key)
-        if wide is None:
-            continue
-        left, right = (row.input_shapes[place] for place in wide)
-        found[left[-2], left[-1], right[-1]] += row.count * (left[0] if row.key == "aten::bmm" else 1)
+        shapes = row.input_shapes
+        if row.key == "mkldnn::_linear_pointwise":  # rows times a matrix that is laid out, (columns, inner)
+            found[prod(shapes[0][:-1]), shapes[0][-1], shapes[1][0]] += row.count
+        elif row.key in ("aten::mm", "aten::bmm"):
+            found[shapes[0][-2], shapes[0][-1], shapes[1][-1]] += row.count * prod(shapes[0][:-2])
+        elif row.key == "aten::addmm":
+            found[shapes[1][-2], shapes[1][-1], shapes[2][-1]] += row.count
     return dict(found)
 
 
@@ -105,8 +108,9 @@ class Step:
     """One stage's module and one micro-batch, stepped by hand as Lightning does."""
 
     def __init__(self, setting: Any, name: str, *, bf16: bool, speed: dict[str, Any], folder: Path) -> None:
-        from benchmarks.training_vs_peers import RATE, STAGES, feature_cache_for
+        from benchmarks.training.setting import RATE, STAGES
         from components.settings import Speed, Stage
+        from components.training.features import FeatureCache
         from components.training.module import StageModule
 
         micro = setting.micro_batch
@@ -120,7 +124,9 @@ class Step:
         self.module = StageModule(copy.deepcopy(setting.vlm), row, name="-", steps=1, log=lambda *_: None,
                                   speed=switches)  # fmt: skip
         if switches.cache_features and "vision" not in row.trains:
-            self.module.cache = feature_cache_for(setting, folder)
+            self.module.cache = FeatureCache(
+                folder, setting.collator.pixels, recipe={"tower": "of this benchmark"}
+            )
             self.module._is_cached = lambda: True
         self.module.write_out("bf16-mixed" if bf16 else "32-true")
         self.optimizer = self.module.configure_optimizers()["optimizer"]
@@ -154,18 +160,21 @@ def seconds_of(step: Step, *, repeats: int) -> float:
 
 
 def profile(step: Step) -> Any:
-    """Return torch.profiler's account of one step."""
-    from torch.profiler import ProfilerActivity
+    """Return torch.profiler's account of PROFILED_STEPS steps, after one that pays for its start."""
+    from torch.profiler import ProfilerActivity, schedule
     from torch.profiler import profile as profiler
 
-    with profiler(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
-        step()
+    plan = schedule(wait=0, warmup=1, active=PROFILED_STEPS)
+    with profiler(activities=[ProfilerActivity.CPU], record_shapes=True, schedule=plan) as found:
+        for _ in range(1 + PROFILED_STEPS):
+            step()
+            found.step()
     return found
 
 
 def flops_of(setting: Any, name: str, items: Sequence[Any]) -> float:
     """Return the operations of a micro-batch by the forecast."""
-    from benchmarks.training_vs_peers import STAGES
+    from benchmarks.training.setting import STAGES
     from components.training.forecast import PackFacts, pack_flops, shape_of
 
     shape = shape_of(setting.vlm)
@@ -204,7 +213,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "default"), default="default")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps a figure")
     chosen = parser.parse_args()
-    from benchmarks.training_vs_peers import load_setting
+    from benchmarks.training.setting import load_setting
     from components.model.machine import prepare_machine
     from components.training.launch import quieten
 

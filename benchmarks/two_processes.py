@@ -49,7 +49,7 @@ def make_count() -> Any:
 
 def make_module(setting: Any, steps: int) -> Any:
     """Return the last stage as a module: every part learns."""
-    from benchmarks.training_vs_peers import RATE, STAGES
+    from benchmarks.training.setting import RATE, STAGES
     from components.settings import Speed, Stage
     from components.training.module import StageModule
 
@@ -80,7 +80,7 @@ def fit(setting: Any, processes: int, steps: int) -> float | None:
 
 def train(size: str, processes: int, steps: int) -> None:
     """Train so many steps a process; the first process prints tokens a second."""
-    from benchmarks.training_vs_peers import load_setting
+    from benchmarks.training.setting import load_setting
     from components.model.machine import prepare_machine
     from components.training.launch import quieten
 

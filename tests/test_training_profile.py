@@ -5,6 +5,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.training_profile import OTHER, class_of, product_shapes, products_rate, shares
+from components.model.packed_weights import Packed, is_packable
 
 NAMES = {
     "aten::mm": "matrix products", "aten::addmm": "matrix products", "aten::bmm": "matrix products",
@@ -34,3 +35,12 @@ def test_the_peer_multiplies_what_the_step_multiplied():
     assert products_rate(shapes, bf16=False) > 0
     share = shares(found)
     assert sum(share.values()) == pytest.approx(1, abs=0.01) and share["matrix products"] > 0 < share["data"]
+
+
+def test_products_with_a_matrix_laid_out_are_multiplied_by_the_peer_too():
+    packed = Packed(torch.randn(96, 64, dtype=torch.bfloat16))
+    if not is_packable(torch.ones(1, dtype=torch.bfloat16)):
+        pytest.skip("this build of torch lays no matrix out")
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+        packed.back(packed.forward(torch.randn(2, 10, 64, dtype=torch.bfloat16)))
+    assert product_shapes(found) == {(20, 64, 96): 1, (20, 96, 64): 1}
