@@ -3,8 +3,8 @@
 A checkpoint is a folder, written aside, flushed, and renamed into place; its manifest holds the sha256 of every
 file, the *identity* (stage, settings and data), and the sha256 of itself. `latest` is moved only after the new
 folder has been read back against its manifest, and retention removes older folders only after that. A stage goes
-on from `latest`, verified again; where it names none that is whole, from the newest folder that is. Nothing is
-pickled: weights and optimiser are safetensors, the rest JSON.
+on from the newest folder that verifies, read back again: that is `latest`, or one that a kill kept from being
+named there. Nothing is pickled: weights and optimiser are safetensors, the rest JSON.
 
     <root>/<stage>/<identity>/step-00000012/{state.safetensors, state.json, manifest.json}
     <root>/<stage>/<identity>/latest          the name of the newest verified folder
@@ -149,17 +149,9 @@ class Shelf:
         return read_manifest(path)["facts"]
 
     def newest(self) -> Path | None:
-        """Return the checkpoint that `latest` names, or else the newest, if it verifies; None when none does."""
+        """Return the newest checkpoint that verifies; None when none does."""
         self.finish()
-        latest = self._latest()
-        found = [path for path in reversed(self._all()) if path != latest]
-        return next((path for path in ([latest] if latest else []) + found if self._is_ours(path)), None)
-
-    def _latest(self) -> Path | None:
-        """Return the folder that `latest` names; None without the file, or when it names no folder here."""
-        file = self.folder / LATEST
-        name = file.read_bytes().decode(errors="replace").strip() if file.is_file() else ""
-        return next((path for path in self._all() if path.name == name), None)
+        return next((path for path in reversed(self._all()) if self._is_ours(path)), None)
 
     def _is_ours(self, path: Path) -> bool:
         try:

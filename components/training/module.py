@@ -27,7 +27,13 @@ from components.training.cross_entropy import cross_entropy
 from components.training.datamodule import IGNORE, Batch
 from components.training.features import FeatureCache
 from components.training.guard import DivergenceGuard, refuse
-from components.training.stages import check_gradients, check_rates, is_written_out, learning_rate_factor
+from components.training.stages import (
+    check_gradients,
+    check_rates,
+    is_cast_once,
+    is_written_out,
+    learning_rate_factor,
+)
 from components.training.strategies import over_ranks, shard
 from components.training.telemetry import gradient_norms, is_log_point, part_rates
 
@@ -199,11 +205,9 @@ class StageModule(ClippedByNorm):
 
     def write_out(self, precision: str) -> None:
         """Let layers compute faster from here to the fit's end, unless they are compiled or in pieces."""
-        if self.speed.compile or self.is_sharded:
-            return
-        if is_written_out(self.speed, self.stage.trains, precision):
+        if is_written_out(self.speed, self.stage.trains, precision, in_pieces=self.is_sharded):
             self._casts.enter_context(written_out(self.vlm.model.language_model))
-        if self.speed.cast_frozen_once and precision == "bf16-mixed":
+        if is_cast_once(self.speed, precision, in_pieces=self.is_sharded):
             self._casts.enter_context(frozen_cast_once(self.vlm, torch.bfloat16))
 
     def on_train_end(self) -> None:

@@ -112,9 +112,14 @@ def check_gradients(parameters: Iterable[tuple[str, torch.Tensor]], expected: se
         raise TrainingError(f"parameters that should learn got no gradient: {missing[:3]}", where=f"stage {stage}")
 
 
-def is_written_out(speed: Speed, trains: Collection[str], precision: str) -> bool:
+def is_written_out(speed: Speed, trains: Collection[str], precision: str, *, in_pieces: bool) -> bool:
     """Say whether a stage computes the decoder layers that fit by `model/decoder_layer.py`."""
     is_asked = speed.written_out_layers == "all" or (
         speed.written_out_layers == "frozen" and "language" not in trains
     )
-    return is_asked and not speed.compile and precision in ("bf16-mixed", "32-true")
+    return is_asked and not (speed.compile or in_pieces) and precision in ("bf16-mixed", "32-true")
+
+
+def is_cast_once(speed: Speed, precision: str, *, in_pieces: bool) -> bool:
+    """Say whether a stage keeps the cast of its frozen matrices (`cast_once.py`)."""
+    return speed.cast_frozen_once and precision == "bf16-mixed" and not (speed.compile or in_pieces)
