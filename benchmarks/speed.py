@@ -1,7 +1,9 @@
 """Measure what a person waits for, and write figures/speed.json: `python benchmarks/speed.py`.
 
 Run it after `make run`, on an otherwise idle machine. Each figure is the best of several runs (what the code
-costs, without what the machine happened to do besides) except the stages' seconds, which are of the last run.
+costs, without what the machine happened to do besides) except the stages' seconds, which are of the last run. The
+peer is another command line of this kind that starts and says something: `ratio` is `gmai --help` over it. The
+last line is JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ WAITS: tuple[tuple[str, list[str], float], ...] = (
     ("`dvc repro` with nothing to do", ["dvc", "repro", "--quiet"], 2.5),
     ("`make run` with nothing to do", ["make", "--no-print-directory", "run"], 2.5),
 )
+PEER = ["mlflow", "--version"]
 # `make run` after installation may take 600 s by the wall clock; it prints that itself. The sum of what the stages
 # say of themselves leaves out their processes' starts and DVC's hashing, so no limit is set beside it.
 
@@ -56,6 +59,7 @@ def main() -> None:
     """Measure and write."""
     figures = [figure(n, best_seconds(c), limit=limit, command=" ".join(c)) for n, c, limit in WAITS]
     figures.append(figure("inside the stages, all together", seconds_in_stages(), limit=None, command="make run"))
+    ratio = round(figures[0]["value"] / best_seconds(PEER), 3)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     content = {
         "commit": commit.stdout.strip(), "cores": os.cpu_count(), "machine": platform.machine(),
@@ -67,7 +71,7 @@ def main() -> None:
     for row in figures:
         limit = f" (limit {row['limit']} s)" if row["limit"] else ""
         print(f"{row['name']}: {row['value']} s{limit}")
-    print(json.dumps({"name": "speed", **content}))
+    print(json.dumps({"name": "speed", "ratio": ratio, "target": 1.0, "peer": " ".join(PEER), **content}))
 
 
 if __name__ == "__main__":
