@@ -114,12 +114,16 @@ def compare(
 
 
 @app.command(rich_help_panel="Training")
-def plan() -> None:
+def plan(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="plan conf/ with these, such as preset=gmai_vl_7b, not params.yaml")
+    ] = None,
+) -> None:
     """Forecast each stage's memory, operations, hours and disk; refuse what is over budget."""
-    from components.settings import load_settings
+    from components.settings import compose, load_settings, settings_from
     from components.training.plan import run_plan
 
-    run_plan(load_settings())
+    run_plan(settings_from(compose(overrides), where="conf/") if overrides else load_settings())
 
 
 @app.command(rich_help_panel="Training")

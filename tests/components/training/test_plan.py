@@ -3,8 +3,9 @@ import time
 
 import pytest
 
+from components.__main__ import plan
 from components.errors import ConfigError
-from components.settings import compose, settings_from
+from components.settings import PARAMS, compose, settings_from
 from components.tracking.digest import digest_json
 from components.tracking.stage import settings_section
 from components.training.budget import check_affordable, check_budget
@@ -203,3 +204,11 @@ def test_asking_whether_a_stage_is_affordable_costs_next_to_nothing(tmp_path, mo
 def test_the_forecast_knows_which_stages_write_their_layers_out(changes, wanted):
     settings = settings_from(compose(changes), where="conf")
     assert [computes_written_out(settings, row) for row in settings.recipe.stages.values()] == wanted
+
+
+def test_a_plan_of_overrides_is_of_them_and_leaves_the_parameters(capsys):
+    before = PARAMS.read_bytes()
+    plan(["preset=gmai_vl_7b", "cluster.nodes=8"])
+    assert "8 x 8 of A100" in " ".join(capsys.readouterr().out.split()) and PARAMS.read_bytes() == before
+    with pytest.raises(ConfigError, match="over budget|GB"):
+        plan(["preset=gmai_vl_7b", "training.speed.activation_checkpointing=false"])
