@@ -6,12 +6,14 @@ import argparse
 import difflib
 import importlib
 import inspect
+import os
 import pkgutil
 from pathlib import Path
 from typing import Any
 
 from components.errors import PipelineError, ProjectError
 from flows.environment import prepare_environment
+from flows.server import start_temporary_server
 
 
 def find_flow(name: str) -> Any:
@@ -37,6 +39,7 @@ def main() -> None:
     prepare_environment(Path.cwd())
     try:
         flow = find_flow(chosen.flow)
+        start_temporary_server(Path(os.environ["PREFECT_HOME"]))
         takes_version = "version" in inspect.signature(flow.fn).parameters
         print(flow(**({"version": chosen.version} if takes_version else {})))
     except ProjectError as error:

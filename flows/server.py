@@ -1,10 +1,13 @@
 """A Prefect server for as long as a schedule is served: the temporary one that flows start has no scheduler.
 
-Bound to the loopback address. With PREFECT_API_URL set, that server is used and none is started.
+Bound to the loopback address. With PREFECT_API_URL set, that server is used and none is started. Temporary servers
+start one after the other: two at once in a new folder would both migrate its database and one would break, and
+both may draw the same port.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -23,6 +26,7 @@ from flows.runner import GRACE_SECONDS, die_with_parent
 
 HOST = "127.0.0.1"
 API = "PREFECT_API_URL"
+TURN = "server.starting"
 
 
 @contextmanager
@@ -47,6 +51,22 @@ def scheduling_server(log: Path) -> Generator[str]:
     finally:
         del os.environ[API]
         _stop(process)
+
+
+def start_temporary_server(home: Path) -> None:
+    """Start the server that Prefect would start for a flow by itself, in turn; it ends with this process.
+
+    `home` is Prefect's folder, which processes that share its database share.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / TURN).open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        SubprocessASGIServer().start()
 
 
 def _free_port() -> int:

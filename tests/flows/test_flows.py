@@ -115,7 +115,7 @@ def test_two_flows_at_once_without_a_server_started_by_hand(toy: Path) -> None:
 def test_a_schedule_fires_without_a_server_started_by_hand(toy: Path) -> None:
     command = [sys.executable, "-m", "flows.deploy", "--cron", "* * * * *"]
     with (toy / "log").open("w") as log:
-        serving = subprocess.Popen(command, cwd=toy, stdout=log, stderr=log)
+        serving = subprocess.Popen(command, cwd=toy, stdout=log, stderr=log, preexec_fn=hear_interrupts)  # noqa: PLW1509
     until = time.monotonic() + 240
     while not (toy / "d.txt").exists():
         assert serving.poll() is None, (toy / "log").read_text()
@@ -124,6 +124,11 @@ def test_a_schedule_fires_without_a_server_started_by_hand(toy: Path) -> None:
     serving.send_signal(signal.SIGINT)
     assert serving.wait(60) == 0, (toy / "log").read_text()
     assert not list(living_in(toy)), "the server and the run ended with it"
+
+
+def hear_interrupts() -> None:
+    """Hear Ctrl-C as a command at a terminal does: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def living_in(folder: Path) -> Iterator[str]:

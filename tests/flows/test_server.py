@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from components.errors import PipelineError
 from flows import server
-from flows.server import API, scheduling_server
+from flows.server import API, scheduling_server, start_temporary_server
 
 
 def test_a_server_that_is_configured_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +31,24 @@ def test_a_server_that_does_not_start_names_its_log(tmp_path: Path, monkeypatch:
         pass
     assert caught.value.where == str(tmp_path / "log")
     assert API not in os.environ
+
+
+def test_temporary_servers_start_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    starting, most = [], []
+
+    def start(_: object) -> None:
+        starting.append(1)
+        most.append(len(starting))
+        time.sleep(0.05)
+        starting.pop()
+
+    monkeypatch.setattr(SubprocessASGIServer, "start", start)
+    with temporary_settings({PREFECT_API_URL: None}), ThreadPoolExecutor(4) as comers:
+        contexts = [contextvars.copy_context() for _ in range(4)]
+        list(comers.map(lambda context: context.run(start_temporary_server, tmp_path), contexts))
+    assert most == [1, 1, 1, 1]
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        start_temporary_server(tmp_path)
+    assert len(most) == 4, "a server that is configured is used"
