@@ -161,14 +161,13 @@ def seconds_of(step: Step, *, repeats: int) -> float:
 
 def profile(step: Step) -> Any:
     """Return torch.profiler's account of PROFILED_STEPS steps, after one that pays for its start."""
-    from torch.profiler import ProfilerActivity, schedule
+    from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    plan = schedule(wait=0, warmup=1, active=PROFILED_STEPS)
-    with profiler(activities=[ProfilerActivity.CPU], record_shapes=True, schedule=plan) as found:
-        for _ in range(1 + PROFILED_STEPS):
-            step()
-            found.step()
+    for steps in (1, PROFILED_STEPS):
+        with profiler(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+            for _ in range(steps):
+                step()
     return found
 
 

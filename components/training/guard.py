@@ -1,9 +1,10 @@
 """The guard against divergence: what counts as a loss that must not be learned from, and what is left out then.
 
-A loss that is not finite always stops the stage. With a spike factor, so does one that is that many times the
-median of the micro-batches before it. When rollbacks are allowed, the stage goes back to its last good checkpoint
-and leaves the packs to blame out: those of the micro-batch whose own loss is refused, or all of it when it is the
-whole that is. Without, it ends with `Diverged`. Several processes judge alone and act together.
+A loss that is not finite always stops the stage, and so do gradients, before a step is made along them. With a
+spike factor, so does a loss that is that many times the median of the micro-batches before it. When rollbacks are
+allowed, the stage goes back to its last good checkpoint and leaves the packs to blame out: those of the
+micro-batch whose own loss is refused, or all of it when it is the whole that is; of gradients, all packs of the step.
+Without, it ends with `Diverged`. Several processes judge alone and act together.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from components.errors import Diverged
 
 
 def refuse(reason: str, *, step: int, stage: str, packs: tuple[str, ...]) -> NoReturn:
-    """Raise Diverged, naming the packs."""
+    """Raise Diverged, naming the packs; `reason` says what is wrong ("loss is nan")."""
     raise Diverged(
-        f"loss is {reason} at step {step}",
+        f"{reason} at step {step}",
         where=f"stage {stage}, packs {', '.join(packs)}",
         fix="lower the stage's learning_rate, or look at the packs with `gmai trace`",
         packs=packs,

@@ -6,6 +6,7 @@ graph. B packs, L tokens, N images, D hidden size, V vocabulary, K supervised po
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from torch.distributed.tensor import DTensor
 
 from components.errors import ConfigError, TrainingError
 from components.model.attention import attend
@@ -92,11 +94,14 @@ def switch_on(vlm: Any, speed: Speed) -> None:
         vlm.model.language_model.compile(dynamic=True)
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> None:
-    """Scale an optimiser's gradients down to a joint norm of `limit`; None leaves them."""
+def clip_gradients(optimizer: torch.optim.Optimizer, limit: float | None) -> float:
+    """Scale an optimiser's gradients down to a joint norm of `limit`, None leaves them; return what it was."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
     if limit is not None:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, limit)
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def with_schedule(
@@ -262,7 +267,7 @@ class StageModule(ClippedByNorm):
         if self.trainer.world_size > 1:
             reason, blamed = self._agreed(reason, blamed)
         if reason:
-            refuse(reason, step=self.global_step, stage=self.name, packs=blamed)
+            refuse(f"loss is {reason}", step=self.global_step, stage=self.name, packs=blamed)
         if kept:
             self.guard.note(value)
 
@@ -273,6 +278,22 @@ class StageModule(ClippedByNorm):
         found: list[Any] = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(found, (reason, packs))
         return next(why for why, _ in found if why), tuple(pack for _, row in found for pack in row)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and refuse gradients that are not finite: a step along them would spoil what learns for good."""
+        norm = clip_gradients(optimizer, gradient_clip_val)
+        if math.isfinite(norm):
+            return
+        reason = f"the gradients' norm is {norm}"
+        packs = tuple(pack for step, pack in self.seen if step == self.global_step)
+        if self.trainer.world_size > 1:
+            reason, packs = self._agreed(reason, packs)  # the norm is of all ranks, and so the same on each
+        refuse(reason, step=self.global_step, stage=self.name, packs=packs)
 
     def on_after_backward(self) -> None:
         """Check once that exactly the row's parameters received gradients."""

@@ -9,7 +9,7 @@ from components.training.guard import DivergenceGuard, refuse
 
 def check(guard, value, packs=("p",)):
     if reason := guard.reason(value):
-        refuse(reason, step=3, stage="s", packs=packs)
+        refuse(f"loss is {reason}", step=3, stage="s", packs=packs)
     guard.note(value)
 
 

@@ -162,6 +162,25 @@ def test_a_bad_pack_alone_is_left_out_after_going_back_and_its_pairs_are_on_reco
     assert len([pack for step, pack in seen if step == 8]) == 1
 
 
+def test_gradients_that_are_not_finite_are_not_stepped_along(settings, monkeypatch):
+    """The loss of that step is as good as any: the weights would be lost, and a checkpoint of them the newest."""
+    checked, spoiled = StageModule.on_after_backward, []
+
+    def spoil(module):
+        checked(module)
+        if module.global_step == 9 and not spoiled:
+            spoiled.extend(pack for step, pack in module.seen if step == 9)
+            next(p for p in module.parameters() if p.grad is not None).grad.view(-1)[0] = float("inf")
+
+    monkeypatch.setattr(StageModule, "on_after_backward", spoil)
+    settings = with_training(settings, micro_batch=2, validate_batches=0)
+    with pytest.raises(Diverged, match="gradients' norm is inf at step 9") as error:
+        launch.run_train(settings, STAGE)
+    assert error.value.packs == tuple(spoiled) and len(spoiled) == 2
+    launch.run_train(settings, STAGE)
+    assert {step for step, _ in outcome(settings)["seen"]} == set(range(STEPS))
+
+
 def ask(number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
