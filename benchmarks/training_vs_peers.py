@@ -12,7 +12,7 @@ nothing packed. Each figure is of --passes passes over the same steps, of each s
 switch does alone is measured by benchmarks/training_profile.py.
 
 The losses of 20 steps of each stage are compared in fp32 and without packing: at the paper's rates, and stage III
-at the default recipe's own, which is higher. Beside that stands how far Trainer then is from itself, with the rows
+at the default recipe's own, which is higher. Beside each stands how far Trainer then is from itself, with the rows
 of each batch in reverse: the same sums in another order. The last line is JSON. Alone on two cores the default
 takes some fifteen minutes.
 """
@@ -209,8 +209,8 @@ def apart_by(left: Sequence[float], right: Sequence[float]) -> float:
     return max(abs(a - b) for a, b in zip(left, right, strict=True))
 
 
-def loss_curve(setting: Setting, name: str, *, rate: float, steps: int, itself: bool) -> dict[str, Any]:
-    """Compare a stage's losses of so many steps in fp32, one conversation a row; `itself`: Trainer's, too."""
+def loss_curve(setting: Setting, name: str, *, rate: float, steps: int) -> dict[str, Any]:
+    """Compare a stage's losses of so many steps in fp32, one conversation a row, and Trainer's with its own."""
     singles, trains = setting.apart(setting.packs[name]), STAGES[name]
     singles *= -(-steps // len(singles))  # read again where there are fewer than steps
     batch = max(1, len(singles) // steps)
@@ -218,30 +218,26 @@ def loss_curve(setting: Setting, name: str, *, rate: float, steps: int, itself: 
 
     def theirs(items: Sequence[Any]) -> list[float]:
         vlm = copy.deepcopy(setting.vlm)
-        return Peer(vlm, setting.collator, trains=trains, bf16=False, learning_rate=rate).run(items, batch=batch)[
-            0
-        ]
+        peer = Peer(vlm, setting.collator, trains=trains, bf16=False, learning_rate=rate)
+        return peer.run(items, batch=batch)[0]
 
     ours, _ = run_ours(setting, singles, trains=trains, batch=batch, bf16=False, learning_rate=rate)
     peer = theirs(singles)
-    found = {
+    turned = [one for start in range(0, len(singles), batch) for one in singles[start : start + batch][::-1]]
+    return {
         "steps": len(ours), "learning_rate": rate, "conversations_a_step": batch,
-        "difference": apart_by(ours, peer),
+        "difference": apart_by(ours, peer), "peer_from_itself": apart_by(peer, theirs(turned)),
         "first": round(ours[0], 4), "last": round(ours[-1], 4), "peer_last": round(peer[-1], 4),
     }  # fmt: skip
-    if itself:
-        turned = [one for start in range(0, len(singles), batch) for one in singles[start : start + batch][::-1]]
-        found["peer_from_itself"] = apart_by(peer, theirs(turned))
-    return found
 
 
 def loss_curves(setting: Setting) -> dict[str, dict[str, Any]]:
-    """Compare every stage at the paper's rate, and the last at the recipe's own, Trainer with itself as well."""
+    """Compare every stage at the paper's rate, and the last at the recipe's own."""
     found = {
-        f"stage {name}": loss_curve(setting, name, rate=rate, steps=CURVE_STEPS, itself=False)
+        f"stage {name}": loss_curve(setting, name, rate=rate, steps=CURVE_STEPS)
         for name, rate in PAPER_RATES.items()
     }
-    own = loss_curve(setting, "III", rate=setting.rates["III"], steps=CURVE_STEPS, itself=True)
+    own = loss_curve(setting, "III", rate=setting.rates["III"], steps=CURVE_STEPS)
     return found | {OWN_RATE: own}
 
 
@@ -286,8 +282,8 @@ def main() -> None:
         os.chdir(home)
     for name, row in curves.items():
         print(f"{name}: losses of {row['steps']} steps at {row['learning_rate']:g} from {row['first']} to "
-              f"{row['last']}, differing by at most {row['difference']:.2e} (limit {CURVE_LIMIT:g})")  # fmt: skip
-    print(f"Trainer from itself, rows reversed: {curves[OWN_RATE]['peer_from_itself']:.2e} at {OWN_RATE}")
+              f"{row['last']}, differing by at most {row['difference']:.2e} (limit {CURVE_LIMIT:g}); "
+              f"Trainer from itself: {row['peer_from_itself']:.2e}")  # fmt: skip
     print(f"utilisation in stage III: {share:.1%} of the measured product rate")
     worst = min(rows, key=lambda row: row["times"] / row["target"])
     print(
@@ -299,7 +295,6 @@ def main() -> None:
                 "figures": rows, "loss_difference_target": CURVE_LIMIT, "loss_curves": curves,
                 "loss_difference": max(row["difference"] for name, row in curves.items() if name != OWN_RATE),
                 "loss_difference_at_its_own_rate": curves[OWN_RATE]["difference"],
-                "peer_from_itself_at_its_own_rate": curves[OWN_RATE]["peer_from_itself"],
                 "utilisation": share,
             }
         )
