@@ -65,6 +65,7 @@ def test_blocks_are_shared_out_whole(vlm) -> None:
     assert all(shares)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_answers_of_one(model: Path, tmp_path: Path) -> None:
     alone, shared = answered(model, tmp_path / "one", 1), answered(model, tmp_path / "two", 2)
     assert alone == shared
