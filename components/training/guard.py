@@ -3,8 +3,8 @@
 A loss that is not finite always stops the stage, and so do gradients, before a step is made along them. With a
 spike factor, so does a loss that is that many times the median of the micro-batches before it. When rollbacks are
 allowed, the stage goes back to its last good checkpoint and leaves the packs to blame out: those of the
-micro-batch whose own loss is refused, or all of it when it is the whole that is; of gradients, all packs of the step.
-Without, it ends with `Diverged`. Several processes judge alone and act together.
+micro-batch whose own loss is refused, or all of it when it is the whole that is; of gradients, all packs of the
+step. Without, it ends with `Diverged`. Several processes judge alone and act together.
 """
 
 from __future__ import annotations
