@@ -1,8 +1,8 @@
 """A Prefect server for as long as a schedule is served: the temporary one that flows start has no scheduler.
 
-Bound to the loopback address. With PREFECT_API_URL set, that server is used and none is started. Temporary servers
-start one after the other: two at once in a new folder would both migrate its database and one would break, and
-both may draw the same port.
+Bound to the loopback address. With PREFECT_API_URL set, that server is used and none is started. Servers of
+either kind start one after the other: two at once in a new folder would both migrate its database and one would
+break, and both may draw the same port.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from components.errors import PipelineError
@@ -39,18 +39,21 @@ def scheduling_server(log: Path) -> Generator[str]:
     if os.environ.get(API):
         yield os.environ[API]
         return
-    port = _free_port()
-    os.environ[API] = f"http://{HOST}:{port}/api"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as handle:
-        command = [sys.executable, "-m", "flows.server", str(port)]
-        process = subprocess.Popen(command, stdout=handle, stderr=handle, start_new_session=True)
-    try:
-        _wait_until_healthy(process, log)
-        yield os.environ[API]
-    finally:
-        del os.environ[API]
-        _stop(process)
+    with ExitStack() as starting:
+        starting.enter_context(_turn(Path(os.environ.get("PREFECT_HOME", log.parent))))
+        port = _free_port()
+        os.environ[API] = f"http://{HOST}:{port}/api"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as handle:
+            command = [sys.executable, "-m", "flows.server", str(port)]
+            process = subprocess.Popen(command, stdout=handle, stderr=handle, start_new_session=True)
+        try:
+            _wait_until_healthy(process, log)
+            starting.close()
+            yield os.environ[API]
+        finally:
+            del os.environ[API]
+            _stop(process)
 
 
 def start_temporary_server(home: Path) -> None:
@@ -63,10 +66,17 @@ def start_temporary_server(home: Path) -> None:
 
     if PREFECT_API_URL.value():
         return
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / TURN).open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with _turn(home):
         SubprocessASGIServer().start()
+
+
+@contextmanager
+def _turn(home: Path) -> Generator[None]:
+    """Wait until no other server over this folder's database is starting."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / TURN).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _free_port() -> int:

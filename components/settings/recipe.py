@@ -155,3 +155,8 @@ class Cluster(Frozen):
     threads: Positive = Field(description="CPU threads a process computes with")
     device: Device = Device()
     budget: Budget = Budget()
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a process holds a piece of each weight and not the whole."""
+        return self.strategy == "fsdp2"

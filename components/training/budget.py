@@ -48,7 +48,7 @@ def _over_memory(settings: Settings, row: StageForecast) -> list[str]:
     changes = [f"recipe.stages.{row.name}.micro_batch" if own else "training.micro_batch"]
     if not settings.training.speed.activation_checkpointing:
         changes.append("training.speed.activation_checkpointing=true")
-    if settings.cluster.strategy != "fsdp2":
+    if not settings.cluster.in_pieces:
         changes.append("cluster.strategy=fsdp2")
     needed = f"{row.name} needs {row.memory_gigabytes:.1f} GB a process, the device has {limit:g}"
     return [f"{needed} (change {' or '.join([*changes, 'cluster.device.memory_gigabytes'])})"]

@@ -23,7 +23,6 @@ from components.training.stages import is_cast_once, is_written_out, micro_batch
 
 FLOAT = 4
 GIGA = 1e9
-IN_PIECES = "fsdp2"  # the strategy under which a rank holds a piece of each weight
 # bytes autograd keeps, a token and layer: (a multiple of D, a multiple of I); frozen products keep less.
 KEPT_BYTES = {
     ("language", False, "32-true"): (24, 12), ("language", True, "32-true"): (40, 16),
@@ -279,7 +278,7 @@ def forecast_stage(
     memory = memory_bytes(
         shape, facts, trains=stage.trains, micro_batch=micro_batch_of(training, stage),
         precision=training.precision,
-        shards=ranks if cluster.strategy == IN_PIECES else 1, checkpointing=again,
+        shards=ranks if cluster.in_pieces else 1, checkpointing=again,
         written_out=computes_written_out(settings, stage), laid_out=_lays_out(settings, stage),
     )  # fmt: skip
     learning = trainable(shape, stage.trains)
@@ -303,7 +302,7 @@ def computes_written_out(settings: Settings, stage: Stage) -> bool:
     """Say whether a run's decoder layers will compute by `model/decoder_layer.py`: on a CPU, a family it knows."""
     training, cluster, language = settings.training, settings.cluster, settings.model.language
     return (
-        is_written_out(training.speed, stage.trains, training.precision, in_pieces=cluster.strategy == IN_PIECES)
+        is_written_out(training.speed, stage.trains, training.precision, in_pieces=cluster.in_pieces)
         and cluster.accelerator == "cpu"
         and language.family in WRITTEN_OUT_FAMILIES
         and settings.model.max_length <= MOST_TOKENS
@@ -315,9 +314,9 @@ def _lays_out(settings: Settings, stage: Stage) -> bool:
     training, cluster = settings.training, settings.cluster
     if "language" in stage.trains or cluster.accelerator != "cpu" or training.precision != "bf16-mixed":
         return False
-    return is_cast_once(
-        training.speed, training.precision, in_pieces=cluster.strategy == IN_PIECES
-    ) or computes_written_out(settings, stage)
+    return is_cast_once(training.speed, training.precision, in_pieces=cluster.in_pieces) or computes_written_out(
+        settings, stage
+    )
 
 
 def feature_bytes(settings: Settings, stage: Stage, shape: Shape, facts: PackFacts) -> float:

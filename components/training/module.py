@@ -125,7 +125,10 @@ class ClippedByNorm(lightning.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by norm here: Lightning refuses to clip for a fused optimiser under autocast."""
-        clip_gradients(optimizer, gradient_clip_val)
+        self.judge_gradients(clip_gradients(optimizer, gradient_clip_val))
+
+    def judge_gradients(self, norm: float) -> None:
+        """Look at the joint norm that the gradients had, before a step is made along them; here all may."""
 
 
 class StageModule(ClippedByNorm):
@@ -279,14 +282,8 @@ class StageModule(ClippedByNorm):
         torch.distributed.all_gather_object(found, (reason, packs))
         return next(why for why, _ in found if why), tuple(pack for _, row in found for pack in row)
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip, and refuse gradients that are not finite: a step along them would spoil what learns for good."""
-        norm = clip_gradients(optimizer, gradient_clip_val)
+    def judge_gradients(self, norm: float) -> None:
+        """Refuse gradients that are not finite: a step along them would spoil what learns for good."""
         if math.isfinite(norm):
             return
         reason = f"the gradients' norm is {norm}"

@@ -31,7 +31,7 @@ LOADED = StateDictOptions(full_state_dict=True, strict=False)
 
 def make_strategy(cluster: Cluster) -> str | Strategy:
     """Return what Lightning's trainer takes as its strategy."""
-    if cluster.strategy != "fsdp2":
+    if not cluster.in_pieces:
         return cluster.strategy
     return ShardedStrategy(data_parallel_size=cluster.devices * cluster.nodes, tensor_parallel_size=1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import fcntl
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,3 +54,26 @@ def test_temporary_servers_start_one_after_the_other(tmp_path: Path, monkeypatch
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         start_temporary_server(tmp_path)
     assert len(most) == 4, "a server that is configured is used"
+
+
+def test_a_schedules_server_waits_for_one_that_is_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(API, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setattr(server.sys, "executable", "/bin/false")
+    ended: list[str] = []
+
+    def serve() -> None:
+        with pytest.raises(PipelineError), scheduling_server(tmp_path / "log"):
+            pass
+        ended.append("did not start")
+
+    with (tmp_path / server.TURN).open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        comer = threading.Thread(target=serve)
+        comer.start()
+        time.sleep(0.3)
+        assert not (tmp_path / "log").exists(), "it waits"
+    comer.join(30)
+    assert ended and (tmp_path / "log").exists()
